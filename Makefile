@@ -1,0 +1,44 @@
+# Two commands do everything: `make demo` and `make test`. Each installs what it needs into .venv.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DOCS   ?=
+WORKERS ?= $(shell nproc)
+
+.PHONY: demo test test-all check format bench clean
+.DEFAULT_GOAL := demo
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "regen needs Python 3.11, 3.12 or 3.13: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	touch $@
+
+demo: $(VENV)/.installed  ## index real documents, search them, change them, watch search follow
+	$(BIN)/regen demo $(if $(DOCS),'$(DOCS)')
+
+test: $(VENV)/.tests  ## all tests, in parallel
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-all: $(VENV)/.tests  ## also the slow ones: the whole living corpus, more crash seeds
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(VENV)/.tests  ## style, types and the dependency rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=src $(BIN)/lint-imports
+
+format: $(VENV)/.tests
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.tests  ## measure, as ratios to the floor of this machine
+	$(BIN)/python benchmarks/sync.py
+
+clean:
+	rm -rf $(VENV) .regen .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

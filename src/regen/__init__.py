@@ -1,0 +1,1 @@
+"""regen keeps a vector index in step with everything it was made from."""

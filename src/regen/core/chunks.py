@@ -1,0 +1,101 @@
+"""Chunks: their content-derived ids, the points that hold them, and packed placements.
+
+``chunk_id`` is derived from the document id, the embedded text and how often that text occurred before in the
+document, so an edit's work is a set difference of ids. ``point_id`` is derived from the chunk id and the write token of
+the attempt that wrote it, so a point is never reused: a late write or a late delete touches only points that no
+placement names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+ID_BYTES: Final = 16
+TOKEN_BYTES: Final = 8
+ENTRY_BYTES: Final = ID_BYTES + TOKEN_BYTES
+KEY_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a chunk lies in its document's text: characters ``start`` to ``end`` (exclusive)."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One piece of a document: its id, its own text, the text that is embedded, and where it lies."""
+
+    id: bytes
+    text: str
+    embedded_text: str
+    span: Span
+
+
+def chunk_id(doc_id: str, embedded_text: str, occurrence: int) -> bytes:
+    """The stable id of a chunk (16 bytes)."""
+    hashed = blake2b(embedded_text.encode(), digest_size=ID_BYTES, key=b"regen chunk")
+    hashed.update(b"\0%d\0" % occurrence)
+    hashed.update(doc_id.encode())
+    return hashed.digest()
+
+
+def point_id(chunk: bytes, token: bytes) -> str:
+    """The id under which a chunk lies in the store: 32 hexadecimal characters."""
+    return blake2b(chunk + token, digest_size=ID_BYTES).hexdigest()
+
+
+def text_key(embedded_text: str) -> int:
+    """A 63-bit key of an embedded text, for finding a text that is already held. Candidates are verified by chunk id."""
+    return int.from_bytes(blake2b(embedded_text.encode(), digest_size=KEY_BYTES).digest()) >> 1
+
+
+def write_token(number: int) -> bytes:
+    """A lease's fencing number as the 8 bytes that a placement keeps."""
+    return number.to_bytes(TOKEN_BYTES)
+
+
+def identify(doc_id: str, pieces: Sequence[tuple[str, str, Span]]) -> list[Chunk]:
+    """Give each (text, embedded text, span) of one document its chunk id, in order."""
+    seen: Counter[str] = Counter()
+    chunks = []
+    for text, embedded, span in pieces:
+        chunks.append(Chunk(chunk_id(doc_id, embedded, seen[embedded]), text, embedded, span))
+        seen[embedded] += 1
+    return chunks
+
+
+def pack(entries: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Pack (chunk id, write token) pairs, in order, into 24 bytes each."""
+    return b"".join([part for entry in entries for part in entry])
+
+
+def unpack(packed: bytes) -> list[tuple[bytes, bytes]]:
+    """The (chunk id, write token) pairs of a packed placement, in order."""
+    return [
+        (packed[i : i + ID_BYTES], packed[i + ID_BYTES : i + ENTRY_BYTES]) for i in range(0, len(packed), ENTRY_BYTES)
+    ]
+
+
+def names(packed: bytes, entry: bytes) -> bool:
+    """Whether a packed placement names this 24-byte (chunk id, token) entry: the heart of the fence."""
+    at = packed.find(entry)
+    while at >= 0 and at % ENTRY_BYTES:
+        at = packed.find(entry, at + 1)
+    return at >= 0
+
+
+def pack_keys(keys: Sequence[int]) -> bytes:
+    """Pack text keys, in chunk order, into 8 bytes each."""
+    return b"".join([key.to_bytes(KEY_BYTES) for key in keys])
+
+
+def unpack_keys(packed: bytes) -> list[int]:
+    """The text keys of a placement, in chunk order."""
+    return [int.from_bytes(packed[i : i + KEY_BYTES]) for i in range(0, len(packed), KEY_BYTES)]

@@ -1,0 +1,1 @@
+"""Doing: scanning sources, reconciling generations with the change log, repair and upkeep."""

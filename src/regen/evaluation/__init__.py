@@ -1,0 +1,1 @@
+"""Measures, judged collections and the gate: pure decisions about quality."""

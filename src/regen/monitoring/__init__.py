@@ -1,0 +1,1 @@
+"""Telling: freshness, failures and cost, from what the catalog holds."""

@@ -1,0 +1,1 @@
+"""Answering: route, embed the query, ask the store, fence, refill."""

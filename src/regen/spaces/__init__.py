@@ -1,0 +1,1 @@
+"""Vector-space maths on numpy arrays: pure functions, no I/O."""

@@ -1,0 +1,1 @@
+"""Shipped with regen: conformance suites for sources, embedders, stores and catalogs, and injected faults."""

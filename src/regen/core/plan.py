@@ -1,0 +1,114 @@
+"""Plans: steps as data. ``plan`` prints and ``apply`` runs the same list (I9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from regen.errors import ConfigError
+
+Action: TypeAlias = Literal[
+    "update_metadata", "update_access", "place_documents", "replace_documents", "delete_documents", "create_generation",
+    "copy_vectors", "derive_vectors", "embed_chunks", "backfill_payload", "build_index", "evaluate", "promote", "retire",
+]  # fmt: skip
+ACTIONS: Final[tuple[str, ...]] = get_args(Action)
+PLAN_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One typed step: what, why, and what it costs. ``seconds`` is an estimate, the counts are exact."""
+
+    action: Action
+    reason: str
+    documents: int = 0
+    chunks: int = 0
+    texts_to_embed: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The sums over all steps."""
+
+    documents: int = 0
+    chunks: int = 0
+    texts_to_embed: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would restore consistency.
+
+    ``catalog_revision`` is the change log's position and ``source_digest`` a digest over every change found in the
+    source; ``apply`` compares both and refuses with StalePlan when either moved.
+    """
+
+    steps: tuple[Step, ...]
+    from_generation: int | None
+    to_generation: int
+    catalog_revision: int
+    source_digest: str
+    recipe: str
+    strategy: str = "in_place"
+    allow_mass_delete: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything is in step."""
+        return not self.steps
+
+    @property
+    def totals(self) -> Totals:
+        """The sums over all steps."""
+        return Totals(**{item.name: sum(getattr(step, item.name) for step in self.steps) for item in fields(Totals)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of DESIGN.md section 9, complete enough to be read back by :meth:`from_dict`."""
+        return {
+            "version": PLAN_VERSION,
+            "steps": [asdict(step) for step in self.steps],
+            "totals": asdict(self.totals),
+            "strategy": self.strategy,
+            "generation": {"from": self.from_generation, "to": self.to_generation},
+            "catalog_revision": self.catalog_revision,
+            "source_digest": self.source_digest,
+            "recipe": self.recipe,
+            "allow_mass_delete": self.allow_mass_delete,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        """Read a plan back. Raises ConfigError when it is not one."""
+        if data.get("version") != PLAN_VERSION:
+            raise ConfigError(
+                f"not a plan of version {PLAN_VERSION}: version is {data.get('version')!r}",
+                hint="make a new one with `regen plan --out FILE`",
+            )
+        try:
+            return cls(
+                steps=tuple(Step(**step) for step in data["steps"]),
+                from_generation=data["generation"]["from"],
+                to_generation=data["generation"]["to"],
+                catalog_revision=data["catalog_revision"],
+                source_digest=data["source_digest"],
+                recipe=data["recipe"],
+                strategy=data["strategy"],
+                allow_mass_delete=data["allow_mass_delete"],
+                notes=tuple(data["notes"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"the plan is damaged: {error}", hint="make a new one with `regen plan --out FILE`") from None
+
+
+def only_costly(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps that touch anything: a step over no documents is not a step."""
+    return tuple(step for step in steps if step.documents or step.chunks or step.action == "create_generation")

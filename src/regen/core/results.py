@@ -1,0 +1,257 @@
+"""What regen's verbs return. ``to_dict`` gives the JSON that scripts rely on: keys are added, never renamed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class DocumentCounts:
+    """How many documents a sync touched, by the strongest facet that changed."""
+
+    added: int = 0
+    updated: int = 0
+    metadata_updated: int = 0
+    access_updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Documents that differ from what was indexed."""
+        return self.added + self.updated + self.metadata_updated + self.access_updated + self.deleted
+
+
+@dataclass(slots=True)
+class ChunkCounts:
+    """How many chunks were written, kept with their vectors, and deleted."""
+
+    written: int = 0
+    reused: int = 0
+    deleted: int = 0
+
+
+@dataclass(slots=True)
+class SyncResult:
+    """The outcome of ``sync``, ``apply``, ``upsert`` and ``delete``. ``seconds`` is wall time; ``cost_usd`` this run's."""
+
+    documents: DocumentCounts = field(default_factory=DocumentCounts)
+    chunks: ChunkCounts = field(default_factory=ChunkCounts)
+    embedded_texts: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    generation: int | None = None
+    revision: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of DESIGN.md section 9, plus ``revision`` (the change log's position) and ``notes``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result. ``score`` is higher for better; ``metadata`` is the catalog's, so never stale."""
+
+    doc_id: str
+    chunk_id: str
+    score: float
+    text: str
+    metadata: dict[str, Any]
+    revision: int
+    generation: int
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a search answered as it did: times in milliseconds, and what the fence dropped, by reason."""
+
+    route: str
+    embed_ms: float
+    store_ms: float
+    fence_ms: float
+    rounds: int
+    candidates: int
+    dropped: dict[str, int]
+
+
+@dataclass(slots=True)
+class SearchResult:
+    """The hits of one search, best first, all of one generation and one space."""
+
+    generation: int
+    space: str
+    hits: list[Hit]
+    explanation: Explanation
+
+    def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
+        """The JSON of DESIGN.md section 9; with ``explain`` also how it came about."""
+        result: dict[str, Any] = {
+            "generation": self.generation,
+            "space": self.space,
+            "hits": [asdict(hit) for hit in self.hits],
+        }
+        if explain:
+            result["explanation"] = asdict(self.explanation)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStatus:
+    """One generation as ``status`` shows it. ``lag_seconds`` is the age of its oldest pending change."""
+
+    number: int
+    state: str
+    model: str
+    dimensions: int
+    space: str
+    documents: int
+    chunks: int
+    pending: int
+    failed: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Seconds; None before anything was measured."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far behind search is. ``stale`` documents are searchable, but in an older revision."""
+
+    pending: int
+    stale: int
+    failed: int
+    deleted_still_present: int
+    oldest_pending_seconds: float
+    source_to_searchable_seconds: Percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A document that could not be processed, and why. ``generation`` is None when the source could not deliver it."""
+
+    doc_id: str
+    generation: int | None
+    revision: int
+    reason: str
+    attempts: int
+    failed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """Whether search is fresh, complete and affordable."""
+
+    alias: str
+    live: int | None
+    generations: list[GenerationStatus]
+    freshness: Freshness
+    cost_usd: float
+    documents: int
+    dead_letters: list[DeadLetter]
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of DESIGN.md section 9."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What differs between catalog and store, counted in points (``stale``: in documents).
+
+    ``missing`` are named by a placement but not in the store; ``orphans`` are in the store but nothing names them;
+    ``stale`` documents are behind the change log; ``mixed_space`` points carry another space; ``wrong_payload`` points
+    carry metadata, access or a document that the catalog does not confirm.
+    """
+
+    missing: int = 0
+    orphans: int = 0
+    stale: int = 0
+    mixed_space: int = 0
+    wrong_payload: int = 0
+    repaired: int = 0
+    consistent: bool = True
+    generation: int | None = None
+    points: int = 0
+    details: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of DESIGN.md section 9."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class GcReport:
+    """What ``gc`` removed."""
+
+    points: int = 0
+    contents: int = 0
+    changes: int = 0
+    tombstones: int = 0
+    maintenance: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of ``doctor``: a named check, whether it passed, what was found, and what to do if it did not."""
+
+    name: str
+    passed: bool
+    detail: str
+    hint: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """All checks of ``doctor``; nothing was changed."""
+
+    findings: list[Finding]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every check passed."""
+        return all(finding.passed for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"healthy": self.healthy, "findings": [asdict(finding) for finding in self.findings]}
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """One entry of the change log as ``history`` shows it."""
+
+    revision: int
+    doc_id: str
+    kind: str
+    changed_at: float
+    restorable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a long verb reports while it runs. ``total`` is None while it is not known yet."""
+
+    stage: str
+    done: int
+    total: int | None
+    unit: str = "documents"
+    embedded_texts: int = 0
+    cost_usd: float = 0.0

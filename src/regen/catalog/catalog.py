@@ -1,0 +1,13 @@
+"""The catalog port on any SQLAlchemy engine, put together from its subjects."""
+
+from __future__ import annotations
+
+from regen.catalog.documents import DocumentLog
+from regen.catalog.generations import Generations
+from regen.catalog.leases import Leases
+from regen.catalog.letters import Letters
+from regen.catalog.work import WorkQueue
+
+
+class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters):
+    """Implements ``regen.ports.catalog.Catalog``."""

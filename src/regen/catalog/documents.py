@@ -1,0 +1,330 @@
+"""The change log and the documents' current state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import zstandard
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import sqlite
+
+from regen.catalog import schema
+from regen.catalog.database import Database, allocate, rows
+from regen.core.changes import Candidate, Outcome, State, classify, lane, state_of
+from regen.core.documents import ChangeKind, Facets
+from regen.core.results import ChangeRecord
+from regen.errors import NotFound
+from regen.ports.catalog import Known, LogOutcome, PastState
+
+_docs = schema.documents.c
+
+
+class DocumentLog(Database):
+    """Statements on ``documents``, ``changes`` and ``contents``."""
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """Those of the ids that the catalog has, deleted ones included."""
+        statement = select(_docs.doc_id, _docs.doc_key, _docs.fingerprint, _docs.deleted).where(
+            self.among(_docs.doc_id, ids)
+        )
+        with self.reading() as connection:
+            return {row[0]: Known(row[1], row[2], row[3]) for row in connection.execute(statement)}
+
+    def states(self, ids: Sequence[str]) -> dict[str, State]:
+        """The facets of those of the ids that are alive."""
+        with self.reading() as connection:
+            found = self._current(connection, ids)
+        return {doc_id: state for doc_id, (_, state) in found.items() if state is not None}
+
+    def stamps(self, ids: Sequence[str]) -> dict[str, str]:
+        """The stamps under which documents were last read, without those that their source could not deliver since."""
+        letters = schema.dead_letters.c
+        statement = (
+            select(_docs.doc_id, _docs.stamp)
+            .where(self.among(_docs.doc_id, ids), _docs.stamp.is_not(None), _docs.deleted.is_(False))
+            .where(_docs.doc_id.not_in(select(letters.doc_id).where(letters.generation == 0)))
+        )
+        with self.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
+
+    def vanished(self, source: str, seen: bytearray) -> tuple[list[str], int]:
+        """Ids of the source that are alive and unmarked, and how many are alive."""
+        statement = select(_docs.doc_key).where(
+            _docs.source == source, _docs.deleted.is_(False), _docs.fingerprint.is_not(None)
+        )
+        size = len(seen)
+        missing, alive = [], 0
+        with self.reading() as connection:
+            for (key,) in connection.execute(statement):
+                alive += 1
+                if key >= size or not seen[key]:
+                    missing.append(key)
+            gone = rows(connection, select(_docs.doc_id).where(self.among(_docs.doc_key, missing))) if missing else []
+        return [row[0] for row in gone], alive
+
+    def head(self) -> int:
+        """The revision of the newest change."""
+        with self.reading() as connection:
+            return _head(connection)
+
+    def alive(self) -> int:
+        """How many documents exist."""
+        with self.reading() as connection:
+            return connection.execute(select(func.count()).where(_docs.deleted.is_(False))).scalar_one()
+
+    def log(
+        self,
+        source: str,
+        candidates: Sequence[Candidate],
+        *,
+        content_keys: Sequence[str],
+        at: float,
+        restored: bool = False,
+    ) -> LogOutcome:
+        """Append what really differs to the change log and bring ``documents`` up to date."""
+        states = [state_of(candidate.document) for candidate in candidates]
+        with self.writing() as connection:
+            old = self._current(connection, [candidate.document.id for candidate in candidates])
+            outcomes: list[Outcome] = []
+            keys: list[int] = []
+            fresh = [c for c in candidates if c.document.id not in old]
+            next_key = allocate(connection, "doc_key", len(fresh)) if fresh else 0
+            for candidate, state in zip(candidates, states, strict=True):
+                key, before = old.get(candidate.document.id, (None, None))
+                if key is None:
+                    key, next_key = next_key, next_key + 1
+                keys.append(key)
+                outcomes.append(classify(before, state, content_keys))
+            changed = [i for i, outcome in enumerate(outcomes) if outcome != "unchanged"]
+            first = allocate(connection, "revision", len(changed)) if changed else 0
+            revisions = dict(zip(changed, range(first, first + len(changed)), strict=True))
+            records = [
+                _record(source, candidates[i], states[i], keys[i], revisions.get(i), outcomes[i], at, restored)
+                for i in range(len(candidates))
+            ]
+            _write(connection, records, {r["doc_id"] for r in records} - old.keys(), candidates)
+            return LogOutcome(outcomes, keys, first + len(changed) - 1 if changed else _head(connection))
+
+    def tombstone(self, ids: Sequence[str], *, at: float) -> int:
+        """Log the deletion of those of the ids that are alive."""
+        with self.writing() as connection:
+            alive = rows(
+                connection,
+                select(_docs.doc_key)
+                .where(self.among(_docs.doc_id, ids), _docs.deleted.is_(False))
+                .order_by(_docs.doc_key),
+            )
+            if not alive:
+                return 0
+            first = allocate(connection, "revision", len(alive))
+            gone = [{"key": row[0], "revision": first + i} for i, row in enumerate(alive)]
+            connection.execute(_TOMBSTONE, [{**row, "at": at} for row in gone])
+            connection.execute(
+                insert(schema.changes),
+                [
+                    {
+                        "revision": r["revision"],
+                        "doc_key": r["key"],
+                        "kind": "deleted",
+                        "metadata": "{}",
+                        "changed_at": at,
+                    }
+                    for r in gone
+                ],
+            )
+            return len(gone)
+
+    def restamp(self, stamps: Mapping[str, str]) -> None:
+        """Remember new stamps of documents that turned out to be unchanged."""
+        if stamps:
+            with self.writing() as connection:
+                connection.execute(_RESTAMP, [{"id": key, "new_stamp": value} for key, value in stamps.items()])
+
+    def history(self, doc_id: str | None, limit: int) -> list[ChangeRecord]:
+        """The newest changes first."""
+        changes, contents = schema.changes.c, schema.contents.c
+        statement = (
+            select(changes.revision, _docs.doc_id, changes.kind, changes.changed_at, contents.content_hash)
+            .join_from(schema.changes, schema.documents, changes.doc_key == _docs.doc_key)
+            .join(schema.contents, contents.content_hash == changes.content_hash, isouter=True)
+            .order_by(changes.revision.desc())
+            .limit(limit)
+        )
+        if doc_id is not None:
+            statement = statement.where(_docs.doc_id == doc_id)
+        with self.reading() as connection:
+            return [
+                ChangeRecord(revision, found, kind, at, held is not None)
+                for revision, found, kind, at, held in rows(connection, statement)
+            ]
+
+    def past_state(self, doc_id: str, revision: int) -> PastState:
+        """A document as it was at a revision: its newest change up to there."""
+        changes, contents = schema.changes.c, schema.contents.c
+        statement = (
+            select(
+                changes.kind,
+                _docs.source,
+                contents.data,
+                changes.metadata,
+                changes.access,
+                changes.version,
+                changes.revision,
+            )
+            .join_from(schema.changes, schema.documents, changes.doc_key == _docs.doc_key)
+            .join(schema.contents, contents.content_hash == changes.content_hash, isouter=True)
+            .where(_docs.doc_id == doc_id, changes.revision <= revision)
+            .order_by(changes.revision.desc())
+            .limit(1)
+        )
+        with self.reading() as connection:
+            found = connection.execute(statement).fetchone()
+        if found is None or (found[2] is None and found[0] != "deleted"):
+            raise NotFound(
+                f"document {doc_id!r} is not kept as it was at revision {revision}",
+                hint=f"`regen history {doc_id}` lists the revisions that can be restored",
+            )
+        text = None if found[2] is None else decompress(found[2])
+        access = None if found[4] is None else orjson.loads(found[4])
+        return PastState(doc_id, found[1], text, orjson.loads(found[3]), access, found[5])
+
+    def _current(self, connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, State | None]]:
+        """Key and state of those of the ids that the catalog has; the state is None for a deleted document."""
+        statement = select(
+            _docs.doc_id, _docs.doc_key, _docs.deleted, _docs.content_hash, _docs.metadata_hash, _docs.access_hash,
+            _docs.metadata, _docs.access,
+        ).where(self.among(_docs.doc_id, ids))  # fmt: skip
+        found: dict[str, tuple[int, State | None]] = {}
+        for doc_id, key, deleted, content, meta_hash, acc_hash, meta, access in connection.execute(statement):
+            state = State(Facets(content, meta_hash, acc_hash), meta.encode(), access and access.encode())
+            found[doc_id] = (key, None if deleted else state)
+        return found
+
+
+_TOMBSTONE = (
+    update(schema.documents)
+    .where(_docs.doc_key == bindparam("key"))
+    .values(revision=bindparam("revision"), deleted=True, lane=0, fingerprint=None, stamp=None, source_time=None,
+            changed_at=bindparam("at"))
+)  # fmt: skip
+_RESTAMP = update(schema.documents).where(_docs.doc_id == bindparam("id")).values(stamp=bindparam("new_stamp"))
+_KEEP_CONTENT = sqlite.insert(schema.contents).on_conflict_do_nothing()
+_REPLACE = update(schema.documents).where(_docs.doc_key == bindparam("key"))
+_COLUMNS = (
+    "source", "revision", "fingerprint", "stamp", "content_hash", "metadata_hash", "access_hash", "metadata", "access",
+    "deleted", "lane", "version", "source_time", "changed_at",
+)  # fmt: skip
+_ALL_COLUMNS = ("doc_key", "doc_id", *_COLUMNS)
+_SOURCE_COLUMNS = ("source", "fingerprint", "stamp")
+_UNTOUCHED_COLUMNS = ("fingerprint", "stamp")
+_CHANGE_COLUMNS = (
+    "revision", "doc_key", "kind", "content_hash", "metadata", "access", "version", "source_time", "changed_at",
+)  # fmt: skip
+_ADD = insert(schema.documents)
+_APPEND = insert(schema.changes)
+
+
+def _record(
+    source: str,
+    candidate: Candidate,
+    state: State,
+    key: int,
+    revision: int | None,
+    outcome: Outcome,
+    at: float,
+    restored: bool,
+) -> dict[str, Any]:
+    """One document as a row; ``revision`` is None when no facet differs."""
+    kind: ChangeKind = "restored" if restored else outcome if outcome != "unchanged" else "content"
+    document = candidate.document
+    return {
+        "doc_key": key,
+        "doc_id": document.id,
+        "source": source,
+        "revision": revision,
+        "fingerprint": candidate.fingerprint,
+        "stamp": candidate.stamp,
+        "content_hash": state.facets.content,
+        "metadata_hash": state.facets.metadata,
+        "access_hash": state.facets.access,
+        "metadata": state.metadata.decode(),
+        "access": state.access and state.access.decode(),
+        "deleted": False,
+        "lane": lane(kind),
+        "version": document.version,
+        "source_time": document.updated_at,
+        "changed_at": at,
+        "kind": kind,
+    }
+
+
+def _write(
+    connection: Connection, records: Sequence[dict[str, Any]], fresh: set[str], candidates: Sequence[Candidate]
+) -> None:
+    """Contents, documents and changes, each in one statement over many rows."""
+    changed = [record for record in records if record["revision"] is not None]
+    touched = [record for record in records if record["revision"] is None]
+    if touched and touched[0]["kind"] != "restored":
+        names = _UNTOUCHED_COLUMNS
+        connection.execute(
+            _REPLACE.values({name: bindparam(f"new_{name}") for name in names}),
+            [{"key": r["doc_key"], **{f"new_{name}": r[name] for name in names}} for r in touched],
+        )
+    if not changed:
+        return
+    texts = {
+        r["doc_id"]: c.document.text for r, c in zip(records, candidates, strict=True) if r["revision"] is not None
+    }
+    _keep_contents(connection, changed, texts)
+    if added := [record for record in changed if record["doc_id"] in fresh]:
+        connection.execute(_ADD, [{name: r[name] for name in _ALL_COLUMNS} for r in added])
+    if edited := [record for record in changed if record["doc_id"] not in fresh]:
+        # A restored document keeps what its source last delivered: only a new change at the source overrides it.
+        names = [n for n in _COLUMNS if n not in _SOURCE_COLUMNS] if edited[0]["kind"] == "restored" else list(_COLUMNS)
+        connection.execute(
+            _REPLACE.values({name: bindparam(f"new_{name}") for name in names}),
+            [{"key": r["doc_key"], **{f"new_{name}": r[name] for name in names}} for r in edited],
+        )
+    connection.execute(_APPEND, [{name: r[name] for name in _CHANGE_COLUMNS} for r in changed])
+
+
+def _keep_contents(connection: Connection, changed: Sequence[dict[str, Any]], texts: Mapping[str, str]) -> None:
+    compress = zstandard.ZstdCompressor(level=3).compress
+    contents = []
+    for record in changed:
+        encoded = texts[record["doc_id"]].encode()
+        contents.append({"content_hash": record["content_hash"], "size": len(encoded), "data": compress(encoded)})
+    contents.sort(key=lambda row: row["content_hash"])  # sorted keys: fewer pages touched, and no deadlocks
+    connection.execute(_KEEP_CONTENT, contents)
+
+
+def decompress(data: bytes) -> str:
+    """A kept text."""
+    return zstandard.ZstdDecompressor().decompress(data).decode()
+
+
+def purge_changes(connection: Connection, before: float) -> int:
+    """Remove changes older than a time, except each document's current one."""
+    current = select(_docs.revision)
+    return connection.execute(
+        delete(schema.changes).where(schema.changes.c.changed_at < before, schema.changes.c.revision.not_in(current))
+    ).rowcount
+
+
+def purge_contents(connection: Connection) -> int:
+    """Remove texts that neither a document nor a kept change names."""
+    named = select(_docs.content_hash).where(_docs.content_hash.is_not(None), _docs.deleted.is_(False))
+    logged = select(schema.changes.c.content_hash).where(schema.changes.c.content_hash.is_not(None))
+    return connection.execute(
+        delete(schema.contents).where(
+            schema.contents.c.content_hash.not_in(named), schema.contents.c.content_hash.not_in(logged)
+        )
+    ).rowcount
+
+
+def _head(connection: Connection) -> int:
+    return int(
+        connection.execute(select(schema.counters.c.value).where(schema.counters.c.name == "revision")).scalar_one()
+    )

@@ -1,0 +1,162 @@
+"""Generations and aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy.dialects import sqlite
+
+from regen.catalog import schema
+from regen.catalog.database import Database, allocate
+from regen.core.chunks import ENTRY_BYTES
+from regen.core.recipe import Recipe
+from regen.errors import CatalogError
+from regen.ports.catalog import Generation, GenerationCounts, Route
+
+_gens, _docs, _placed = schema.generations.c, schema.documents.c, schema.placements.c
+_letters = schema.dead_letters.c
+_ACTOR: Final = "regen"
+
+
+class Generations(Database):
+    """Statements on ``generations``, ``aliases`` and ``alias_history``."""
+
+    def generations(self) -> list[Generation]:
+        """All generations, by number."""
+        statement = select(
+            _gens.number, _gens.recipe, _gens.collection, _gens.state, _gens.watermark, _gens.fields, _gens.created_at,
+            _gens.completed_at,
+        ).order_by(_gens.number)  # fmt: skip
+        with self.reading() as connection:
+            return [
+                Generation(row[0], Recipe.from_dict(orjson.loads(row[1])), *row[2:5], orjson.loads(row[5]), *row[6:])
+                for row in connection.execute(statement)
+            ]
+
+    def create_generation(self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float) -> Generation:
+        """Add a generation in state ``building``."""
+        with self.writing() as connection:
+            number = allocate(connection, "generation", 1)
+            collection = f"{collection_prefix}_g{number}"
+            connection.execute(
+                insert(schema.generations).values(
+                    number=number,
+                    alias=alias,
+                    recipe=orjson.dumps(recipe.to_dict()).decode(),
+                    space=recipe.space,
+                    collection=collection,
+                    state="building",
+                    watermark=0,
+                    fields="{}",
+                    created_at=at,
+                )
+            )
+        return Generation(number, recipe, collection, "building", 0, {}, at, None)
+
+    def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
+        """Record the filterable keys that a generation's collection has."""
+        with self.writing() as connection:
+            connection.execute(
+                update(schema.generations)
+                .where(_gens.number == generation)
+                .values(fields=orjson.dumps(dict(fields)).decode())
+            )
+
+    def advance(self, generation: int, watermark: int) -> None:
+        """Raise the generation's watermark."""
+        with self.writing() as connection:
+            connection.execute(
+                update(schema.generations)
+                .where(_gens.number == generation, _gens.watermark < watermark)
+                .values(watermark=watermark)
+            )
+
+    def route(self, alias: str) -> Route:
+        """Where the alias points."""
+        with self.reading() as connection:
+            return _route(connection, alias)
+
+    def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
+        """Point an alias that points nowhere at its first generation."""
+        with self.writing() as connection:
+            route = _route(connection, alias)
+            if route.live is not None:
+                raise CatalogError(
+                    f"alias {alias!r} already points at generation {route.live}",
+                    hint="only the first generation goes live by itself",
+                )
+            version = route.version + 1
+            connection.execute(
+                sqlite.insert(schema.aliases).values(alias=alias, live=generation, previous=None, version=version)
+            )
+            connection.execute(
+                insert(schema.alias_history).values(
+                    alias=alias, version=version, live=generation, actor=_ACTOR, reason=reason, switched_at=at
+                )
+            )
+            connection.execute(
+                update(schema.generations).where(_gens.number == generation).values(state="live", completed_at=at)
+            )
+        return Route(alias, generation, None, version)
+
+    def counts(self, generation: int) -> GenerationCounts:
+        """The numbers that ``status`` shows, read at one moment."""
+        joined = schema.documents.outerjoin(
+            schema.placements, (_placed.doc_key == _docs.doc_key) & (_placed.generation == generation)
+        )
+        dead = schema.dead_letters
+        is_dead = (
+            select(dead.c.doc_id)
+            .where(dead.c.generation == generation, dead.c.doc_id == _docs.doc_id, dead.c.revision == _docs.revision)
+            .exists()
+        )
+        unplaced = _docs.deleted.is_(False) & _placed.revision.is_(None) & ~is_dead
+        outdated = _docs.deleted.is_(False) & (_placed.revision != _docs.revision) & ~is_dead
+        ghost = _docs.deleted.is_(True) & _placed.revision.is_not(None)
+        waiting = unplaced | outdated | ghost
+        statement = select(
+            func.count(_placed.revision),
+            func.coalesce(func.sum(func.length(_placed.chunks)), 0),
+            func.coalesce(func.sum(_as_int(waiting)), 0),
+            func.coalesce(func.sum(_as_int(outdated)), 0),
+            func.coalesce(func.sum(_as_int(ghost)), 0),
+            func.min(_case_time(waiting)),
+        ).select_from(joined)
+        with self.reading() as connection:
+            row = connection.execute(statement).one()
+            failed = connection.execute(
+                select(func.count()).where(_letters.generation.in_([generation, 0]))
+            ).scalar_one()
+        return GenerationCounts(row[0], row[1] // ENTRY_BYTES, row[2], row[3], failed, row[4], row[5])
+
+    def latencies(self, generation: int, limit: int = 10_000) -> list[float]:
+        """Seconds from a change at its source (or from when it was seen) to its placement, newest placements first."""
+        statement = (
+            select(_placed.applied_at - _docs.changed_at)
+            .join_from(schema.placements, schema.documents, _placed.doc_key == _docs.doc_key)
+            .where(_placed.generation == generation, _placed.revision == _docs.revision)
+            .order_by(_placed.applied_at.desc())
+            .limit(limit)
+        )
+        with self.reading() as connection:
+            return [max(0.0, row[0]) for row in connection.execute(statement)]
+
+
+def _as_int(condition: Any) -> Any:
+    return case((condition, 1), else_=0)
+
+
+def _case_time(condition: Any) -> Any:
+    return case((condition, _docs.changed_at))
+
+
+def _route(connection: Connection, alias: str) -> Route:
+    row = connection.execute(
+        select(schema.aliases.c.live, schema.aliases.c.previous, schema.aliases.c.version).where(
+            schema.aliases.c.alias == alias
+        )
+    ).fetchone()
+    return Route(alias, None, None, 0) if row is None else Route(alias, *row)

@@ -1,0 +1,57 @@
+"""Leases with fencing tokens: one writer at a time, and a late former owner cannot commit."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from regen.catalog import schema
+from regen.catalog.database import Database, allocate
+from regen.errors import CatalogBusy, LeaseLost
+from regen.ports.catalog import Lease
+
+_leases = schema.leases.c
+
+
+class Leases(Database):
+    """Statements on ``leases``."""
+
+    def acquire(self, name: str, owner: str, *, at: float, seconds: float, takeover: bool = False) -> Lease:
+        """Take a lease that is free, expired or already ours, or of an owner known to be dead."""
+        with self.writing() as connection:
+            held = connection.execute(select(_leases.owner, _leases.expires_at).where(_leases.name == name)).fetchone()
+            if held is not None and held[0] != owner and held[1] > at and not takeover:
+                raise CatalogBusy(
+                    f"{name} is being written by {held[0]}",
+                    hint=f"wait for it to finish; should it be dead, its lease runs out in {held[1] - at:.0f} s",
+                )
+            token = allocate(connection, "lease", 1)
+            connection.execute(delete(schema.leases).where(_leases.name == name))
+            connection.execute(
+                insert(schema.leases).values(name=name, owner=owner, token=token, expires_at=at + seconds)
+            )
+            return Lease(name, owner, token, at + seconds)
+
+    def holder(self, name: str) -> Lease | None:
+        """Who holds a lease, expired or not."""
+        with self.reading() as connection:
+            row = connection.execute(select(schema.leases).where(_leases.name == name)).fetchone()
+        return None if row is None else Lease(*row)
+
+    def renew(self, lease: Lease, *, at: float, seconds: float) -> Lease:
+        """Extend our lease."""
+        with self.writing() as connection:
+            require(connection, lease)
+            connection.execute(update(schema.leases).where(_leases.name == lease.name).values(expires_at=at + seconds))
+        return Lease(lease.name, lease.owner, lease.token, at + seconds)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; does nothing if it is not ours any more."""
+        with self.writing() as connection:
+            connection.execute(delete(schema.leases).where(_leases.name == lease.name, _leases.token == lease.token))
+
+
+def require(connection: Connection, lease: Lease) -> None:
+    """Check, within a write transaction, that a lease has not been taken over. Raises LeaseLost."""
+    token = connection.execute(select(_leases.token).where(_leases.name == lease.name)).scalar()
+    if token != lease.token:
+        raise LeaseLost(f"the lease on {lease.name} was taken over; nothing was committed under the old one")

@@ -1,0 +1,139 @@
+"""Dead letters, runs, costs and upkeep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.dialects import sqlite
+
+from regen.catalog import schema
+from regen.catalog.database import Database, rows
+from regen.catalog.documents import purge_changes, purge_contents
+from regen.catalog.work import lower_watermark
+from regen.core.results import DeadLetter
+from regen.ports.catalog import SOURCE_STAGE, Cost, Purged
+
+_letters, _docs = schema.dead_letters.c, schema.documents.c
+_BURY = sqlite.insert(schema.dead_letters)
+_BURY = _BURY.on_conflict_do_update(
+    index_elements=["generation", "doc_id"],
+    set_={
+        "revision": _BURY.excluded.revision,
+        "reason": _BURY.excluded.reason,
+        "failed_at": _BURY.excluded.failed_at,
+        "attempts": schema.dead_letters.c.attempts + 1,
+    },
+)
+
+
+class Letters(Database):
+    """Statements on ``dead_letters``, ``runs`` and ``costs``, and ``purge``."""
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        statement = select(
+            _letters.doc_id, _letters.generation, _letters.revision, _letters.reason, _letters.attempts, _letters.failed_at
+        ).order_by(_letters.failed_at.desc(), _letters.doc_id)  # fmt: skip
+        with self.reading() as connection:
+            found = rows(connection, statement.limit(limit))
+        return [DeadLetter(row[0], row[1] if row[1] != SOURCE_STAGE else None, *row[2:]) for row in found]
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Record dead letters; a repeated one counts an attempt more."""
+        if letters:
+            with self.writing() as connection:
+                connection.execute(
+                    _BURY,
+                    [
+                        {
+                            "generation": SOURCE_STAGE if letter.generation is None else letter.generation,
+                            "doc_id": letter.doc_id,
+                            "revision": letter.revision,
+                            "reason": letter.reason,
+                            "attempts": letter.attempts,
+                            "failed_at": letter.failed_at,
+                        }
+                        for letter in letters
+                    ],
+                )
+
+    def unearth(self, generation: int, ids: Sequence[str]) -> None:
+        """Forget dead letters of documents that have been placed, or are gone."""
+        if ids:
+            with self.writing() as connection:
+                connection.execute(
+                    delete(schema.dead_letters).where(
+                        _letters.generation == generation, self.among(_letters.doc_id, ids)
+                    )
+                )
+
+    def buried(self, generation: int) -> list[str]:
+        """The ids of all dead letters of one generation, or of the source stage."""
+        with self.reading() as connection:
+            return [
+                row[0] for row in connection.execute(select(_letters.doc_id).where(_letters.generation == generation))
+            ]
+
+    def revive(self) -> int:
+        """Give all dead letters of generations another try."""
+        with self.writing() as connection:
+            first = rows(
+                connection,
+                select(_letters.generation, func.min(_docs.revision))
+                .join_from(schema.dead_letters, schema.documents, _docs.doc_id == _letters.doc_id)
+                .where(_letters.generation != SOURCE_STAGE)
+                .group_by(_letters.generation),
+            )
+            for generation, revision in first:
+                lower_watermark(connection, generation, revision)
+            # The letter stays, so that its attempts go on counting, but it no longer names the current revision.
+            return connection.execute(
+                schema.dead_letters.update().where(_letters.generation != SOURCE_STAGE).values(revision=-1)
+            ).rowcount
+
+    def record_run(
+        self, verb: str, *, started: float, finished: float, result: Mapping[str, Any], costs: Sequence[Cost]
+    ) -> None:
+        """Keep what a verb did and what it cost."""
+        with self.writing() as connection:
+            connection.execute(
+                insert(schema.runs).values(
+                    verb=verb, started_at=started, finished_at=finished, result=orjson.dumps(result).decode()
+                )
+            )
+            for cost in costs:
+                connection.execute(
+                    insert(schema.costs).values(
+                        generation=cost.generation,
+                        model=cost.model,
+                        texts=cost.texts,
+                        tokens=cost.tokens,
+                        usd=cost.usd,
+                        spent_at=finished,
+                    )
+                )
+
+    def total_cost(self) -> float:
+        """US dollars, all runs together."""
+        with self.reading() as connection:
+            return float(connection.execute(select(func.coalesce(func.sum(schema.costs.c.usd), 0.0))).scalar_one())
+
+    def purge(self, *, changes_before: float) -> Purged:
+        """Remove old changes, contents that nothing names, and tombstones that no generation needs."""
+        placed = select(schema.placements.c.doc_key)
+        with self.writing() as connection:
+            purged = Purged(changes=purge_changes(connection, changes_before))
+            logged = select(schema.changes.c.doc_key)
+            # A tombstone's own change is its current one, which purge_changes spares: it goes with the tombstone.
+            dead = select(_docs.doc_key).where(
+                _docs.deleted.is_(True), _docs.changed_at < changes_before, _docs.doc_key.not_in(placed)
+            )
+            connection.execute(delete(schema.changes).where(schema.changes.c.doc_key.in_(dead)))
+            purged.tombstones = connection.execute(
+                delete(schema.documents).where(_docs.doc_key.in_(dead), _docs.doc_key.not_in(logged))
+            ).rowcount
+            purged.contents = purge_contents(connection)
+        return purged

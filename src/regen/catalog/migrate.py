@@ -1,0 +1,56 @@
+"""Schema migrations with Alembic. A fresh catalog is built by the same migrations as an old one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import OperationalError
+
+from regen.catalog.schema import SCHEMA_VERSION
+from regen.errors import CatalogError, SchemaMismatch
+
+SCRIPTS: Final = Path(__file__).parent / "migrations"
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the catalog to this version's schema. Raises SchemaMismatch when it was written by a newer regen."""
+    try:
+        with engine.connect() as connection:
+            version = current_version(connection)
+        if version == SCHEMA_VERSION:
+            return
+        with engine.execution_options(regen_write=True).begin() as connection:
+            if current_version(connection) != SCHEMA_VERSION:  # another process may have been quicker
+                _upgrade(connection, version)
+    except OperationalError as error:
+        raise CatalogError(
+            f"the catalog cannot be opened: {error.orig}",
+            hint="check the path, its permissions and the free disk space",
+        ) from error
+
+
+def current_version(connection: Connection) -> str | None:
+    """The schema version of a catalog, None for an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: Connection, version: str | None) -> None:
+    # Alembic costs a tenth of a second to import: only who migrates pays.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = connection
+    revisions = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if version is not None and version not in revisions:
+        raise SchemaMismatch(
+            f"the catalog has schema {version}, which this version of regen (schema {SCHEMA_VERSION}) does not know",
+            hint="it was written by a newer regen: upgrade regen",
+        )
+    command.upgrade(config, "head")

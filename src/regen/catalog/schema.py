@@ -1,0 +1,198 @@
+"""The catalog's tables, for SQLite and PostgreSQL alike. Changes here need a migration; a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
+
+SCHEMA_VERSION: Final = "0001"
+metadata: Final = MetaData()
+
+# SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("doc_key", _Key, primary_key=True, autoincrement=False),
+    Column("doc_id", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("fingerprint", LargeBinary),  # what the source last delivered; NULL: the source does not have it
+    Column("stamp", Text),
+    Column("content_hash", LargeBinary),
+    Column("metadata_hash", LargeBinary, nullable=False),
+    Column("access_hash", LargeBinary, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("access", Text),
+    Column("deleted", Boolean, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("version", Text),
+    Column("source_time", Float),
+    Column("changed_at", Float, nullable=False),
+    Index("documents_by_revision", "revision"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("revision", _Key, primary_key=True, autoincrement=False),
+    Column("doc_key", _Key, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("content_hash", LargeBinary),
+    Column("metadata", Text, nullable=False),
+    Column("access", Text),
+    Column("version", Text),
+    Column("source_time", Float),
+    Column("changed_at", Float, nullable=False),
+    Index("changes_by_document", "doc_key"),
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    Column("content_hash", LargeBinary, primary_key=True),
+    Column("size", Integer, nullable=False),  # bytes of UTF-8, uncompressed
+    Column("data", LargeBinary, nullable=False),  # zstd
+    sqlite_with_rowid=False,
+)
+
+generations = Table(
+    "generations",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("alias", Text, nullable=False),
+    Column("recipe", Text, nullable=False),
+    Column("space", Text, nullable=False),
+    Column("collection", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("watermark", BigInteger, nullable=False),
+    Column("fields", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("completed_at", Float),
+)
+
+placements = Table(
+    "placements",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("doc_key", _Key, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("input_hash", LargeBinary, nullable=False),
+    Column("payload_hash", LargeBinary, nullable=False),
+    Column("chunks", LargeBinary, nullable=False),
+    Column("text_keys", LargeBinary, nullable=False),
+    Column("applied_at", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+chunk_texts = Table(
+    "chunk_texts",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("text_key", BigInteger, primary_key=True),
+    Column("doc_key", _Key, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    Column("token", _Key, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False),
+    Column("chunk_ids", LargeBinary, nullable=False),  # packed, 16 bytes each
+    Column("started_at", Float, nullable=False),
+)
+
+garbage = Table(
+    "garbage",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False),
+    Column("entries", LargeBinary, nullable=False),  # packed, 24 bytes each
+    Column("dropped_at", Float, nullable=False),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("live", Integer),
+    Column("previous", Integer),
+    Column("version", Integer, nullable=False),
+)
+
+alias_history = Table(
+    "alias_history",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("live", Integer),
+    Column("previous", Integer),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("switched_at", Float, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("doc_id", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("failed_at", Float, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("verb", Text, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("finished_at", Float, nullable=False),
+    Column("result", Text, nullable=False),
+)
+
+costs = Table(
+    "costs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("texts", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("usd", Float, nullable=False),
+    Column("spent_at", Float, nullable=False),
+)

@@ -1,0 +1,315 @@
+"""Reconcile's statements: what is behind, write intents, placements, garbage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects import sqlite
+
+from regen.catalog import schema
+from regen.catalog.database import Database, allocate, rows
+from regen.catalog.documents import decompress
+from regen.catalog.leases import require
+from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
+from regen.ports.catalog import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
+
+_docs, _placed, _contents = schema.documents.c, schema.placements.c, schema.contents.c
+_letters, _texts = schema.dead_letters.c, schema.chunk_texts.c
+
+_PLACE = sqlite.insert(schema.placements)
+_PLACE = _PLACE.on_conflict_do_update(
+    index_elements=["generation", "doc_key"],
+    set_={name: _PLACE.excluded[name]
+          for name in ("revision", "input_hash", "payload_hash", "chunks", "text_keys", "applied_at")},
+)  # fmt: skip
+_UNPLACE = delete(schema.placements).where(
+    _placed.generation == bindparam("generation"), _placed.doc_key == bindparam("key")
+)
+_HOLD = sqlite.insert(schema.chunk_texts).on_conflict_do_nothing()
+_UNHOLD = delete(schema.chunk_texts).where(
+    _texts.generation == bindparam("generation"),
+    _texts.text_key == bindparam("text"),
+    _texts.doc_key == bindparam("key"),
+)
+_PLACEMENT_COLUMNS = (
+    _placed.revision, _placed.input_hash, _placed.payload_hash, _placed.chunks, _placed.text_keys,
+)  # fmt: skip
+
+
+class WorkQueue(Database):
+    """Statements on ``placements``, ``chunk_texts``, ``intents`` and ``garbage``."""
+
+    def behind(
+        self, generation: int, *, after: int, upto: int, lane: int | None, limit: int, max_bytes: int
+    ) -> list[Work]:
+        """The next documents, by revision, whose placement is behind and that are not dead letters."""
+        with self.reading() as connection:
+            keys = self._behind_keys(connection, generation, after, upto, lane, limit, max_bytes)
+            if not keys:
+                return []
+            statement = (
+                select(
+                    _docs.doc_key, _docs.doc_id, _docs.revision, _docs.deleted, _docs.content_hash, _docs.metadata,
+                    _docs.metadata_hash, _docs.access, _docs.access_hash, _docs.version, _docs.changed_at, _contents.data,
+                    *_PLACEMENT_COLUMNS,
+                )
+                .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
+                .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
+                .where(self.among(_docs.doc_key, keys))
+                .order_by(_docs.revision)
+            )  # fmt: skip
+            return [_work(row) for row in connection.execute(statement)]
+
+    def _behind_keys(
+        self,
+        connection: Connection,
+        generation: int,
+        after: int,
+        upto: int,
+        lane: int | None,
+        limit: int,
+        max_bytes: int,
+    ) -> list[int]:
+        """Keys first, so that the texts of one batch stay within ``max_bytes`` whatever their size."""
+        statement = (
+            select(_docs.doc_key, func.coalesce(_contents.size, 0))
+            .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
+            .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
+            .where(_docs.revision > after, _docs.revision <= upto, _is_behind(), ~_is_dead_letter(generation))
+            .order_by(_docs.revision)
+            .limit(limit)
+        )
+        if lane is not None:
+            statement = statement.where(_docs.lane == lane)
+        keys, total = [], 0
+        for key, size in rows(connection, statement):
+            total += size
+            if keys and total > max_bytes:
+                break
+            keys.append(key)
+        return keys
+
+    def holders(self, generation: int, text_keys: Sequence[int]) -> list[Holder]:
+        """Which documents of the generation hold texts with these keys."""
+        statement = (
+            select(_texts.text_key, _docs.doc_id, _placed.chunks)
+            .join_from(
+                schema.chunk_texts,
+                schema.placements,
+                and_(_placed.generation == _texts.generation, _placed.doc_key == _texts.doc_key),
+            )
+            .join(schema.documents, _docs.doc_key == _texts.doc_key)
+            .where(_texts.generation == generation, self.among(_texts.text_key, text_keys))
+        )
+        with self.reading() as connection:
+            return [Holder(*row) for row in connection.execute(statement)]
+
+    def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
+        """The fence's facts for those of the ids that the generation places, of one moment."""
+        statement = _FENCE.where(_placed.generation == generation, self.among(_docs.doc_id, ids))
+        with self.reading() as connection:
+            return {row[0]: _fence_entry(row) for row in connection.execute(statement)}
+
+    def placements(self, generation: int, batch: int = 2000) -> Iterator[list[tuple[FenceEntry, Placement]]]:
+        """All placements of a generation with their documents' facts, in pages by key."""
+        after = -1
+        while True:
+            statement = (
+                _FENCE.add_columns(*_PLACEMENT_COLUMNS, _docs.doc_key)
+                .where(_placed.generation == generation, _placed.doc_key > after)
+                .order_by(_placed.doc_key)
+                .limit(batch)
+            )
+            with self.reading() as connection:
+                page = rows(connection, statement)
+            if not page:
+                return
+            after = page[-1][-1]
+            yield [(_fence_entry(row), Placement(*row[6:11])) for row in page]
+
+    def begin_write(self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float) -> int:
+        """Record which chunks are about to be written; the token is unique for ever."""
+        with self.writing() as connection:
+            require(connection, lease)
+            token = allocate(connection, "token", 1)
+            connection.execute(
+                insert(schema.intents).values(token=token, generation=generation, chunk_ids=chunk_ids, started_at=at)
+            )
+            return token
+
+    def commit_write(
+        self, generation: int, token: int | None, placements: Sequence[NewPlacement], lease: Lease, *, at: float
+    ) -> set[int]:
+        """Swap placements where the document is still at its revision; everything else becomes garbage."""
+        with self.writing() as connection:
+            require(connection, lease)
+            statement = select(_docs.doc_key, _docs.revision).where(
+                self.among(_docs.doc_key, [new.doc_key for new in placements])
+            )
+            current = {row[0]: row[1] for row in connection.execute(statement)}
+            valid = [new for new in placements if current.get(new.doc_key) == new.revision]
+            late = [new for new in placements if current.get(new.doc_key) != new.revision]
+            _place(connection, generation, valid, at)
+            dropped = b"".join(new.dropped for new in valid) + _written(late, token)
+            _drop(connection, generation, dropped, at)
+            if token is not None:
+                connection.execute(delete(schema.intents).where(schema.intents.c.token == token))
+            return {new.doc_key for new in valid}
+
+    def abandon_writes(self, generation: int, lease: Lease, *, at: float) -> int:
+        """Turn what crashed attempts left in ``intents`` into garbage."""
+        with self.writing() as connection:
+            require(connection, lease)
+            left = rows(
+                connection,
+                select(schema.intents.c.token, schema.intents.c.chunk_ids).where(
+                    schema.intents.c.generation == generation
+                ),
+            )
+            entries = b"".join(
+                ids[i : i + ID_BYTES] + write_token(token) for token, ids in left for i in range(0, len(ids), ID_BYTES)
+            )
+            _drop(connection, generation, entries, at)
+            connection.execute(delete(schema.intents).where(schema.intents.c.generation == generation))
+            return len(entries) // ENTRY_BYTES
+
+    def garbage(self, generation: int, limit: int = 200) -> list[Garbage]:
+        """The oldest garbage."""
+        table = schema.garbage.c
+        statement = (
+            select(table.id, table.entries).where(table.generation == generation).order_by(table.id).limit(limit)
+        )
+        with self.reading() as connection:
+            return [Garbage(*row) for row in connection.execute(statement)]
+
+    def clear_garbage(self, ids: Sequence[int]) -> None:
+        """Forget garbage that the store has deleted."""
+        with self.writing() as connection:
+            connection.execute(delete(schema.garbage).where(self.among(schema.garbage.c.id, ids)))
+
+    def demand_rewrite(self, generation: int, doc_ids: Sequence[str]) -> int:
+        """Mark placements so that reconcile writes all their points anew."""
+        return self._mark(generation, self.among(_docs.doc_id, doc_ids))
+
+    def demand_replay(self, generation: int, since: float) -> int:
+        """Mark the placements of all documents changed since a time."""
+        return self._mark(generation, _docs.changed_at >= since)
+
+    def _mark(self, generation: int, condition: Any) -> int:
+        chosen = select(_docs.doc_key).where(condition)
+        with self.writing() as connection:
+            marked = connection.execute(
+                update(schema.placements)
+                .where(_placed.generation == generation, _placed.doc_key.in_(chosen))
+                .values(revision=-1)
+            ).rowcount
+            lowest = connection.execute(select(func.min(_docs.revision)).where(condition)).scalar()
+            lower_watermark(connection, generation, lowest)
+            return marked
+
+
+def lower_watermark(connection: Connection, generation: int, revision: int | None) -> None:
+    """Make reconcile look again at everything from a revision on."""
+    if revision is not None:
+        table = schema.generations
+        connection.execute(
+            update(table)
+            .where(table.c.number == generation, table.c.watermark >= revision)
+            .values(watermark=revision - 1)
+        )
+
+
+_FENCE = select(_docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks).join_from(
+    schema.documents, schema.placements, _placed.doc_key == _docs.doc_key
+)
+
+
+def _join(generation: int) -> Any:
+    return and_(_placed.generation == generation, _placed.doc_key == _docs.doc_key)
+
+
+def _is_behind() -> Any:
+    """Deleted and still placed, or alive and not placed at its revision."""
+    return or_(
+        and_(_docs.deleted.is_(True), _placed.revision.is_not(None)),
+        and_(_docs.deleted.is_(False), or_(_placed.revision.is_(None), _placed.revision != _docs.revision)),
+    )
+
+
+def _is_dead_letter(generation: int) -> Any:
+    return exists().where(
+        _letters.generation == generation, _letters.doc_id == _docs.doc_id, _letters.revision == _docs.revision
+    )
+
+
+def _work(row: Any) -> Work:
+    placement = None if row[12] is None else Placement(*row[12:17])
+    text = "" if row[11] is None or row[3] else decompress(row[11])
+    access = None if row[7] is None else row[7].encode()
+    return Work(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        text,
+        row[4],
+        row[5].encode(),
+        row[6],
+        access,
+        row[8],
+        row[9],
+        row[10],
+        placement,
+    )
+
+
+def _fence_entry(row: Any) -> FenceEntry:
+    return FenceEntry(row[0], row[1], row[2] and row[2].encode(), row[3].encode(), row[4], row[5])
+
+
+def _place(connection: Connection, generation: int, placements: Iterable[NewPlacement], at: float) -> None:
+    placed: list[dict[str, Any]] = []
+    removed: list[dict[str, Any]] = []
+    held: list[dict[str, Any]] = []
+    unheld: list[dict[str, Any]] = []
+    for new in placements:
+        key, old = new.doc_key, new.placement
+        if old is None:
+            removed.append({"generation": generation, "key": key})
+        else:
+            placed.append({
+                "generation": generation, "doc_key": key, "revision": old.revision, "input_hash": old.input_hash,
+                "payload_hash": old.payload_hash, "chunks": old.chunks, "text_keys": old.text_keys, "applied_at": at,
+            })  # fmt: skip
+        unheld += [{"generation": generation, "text": text, "key": key} for text in new.old_text_keys]
+        held += [{"generation": generation, "text_key": text, "doc_key": key} for text in new.new_text_keys]
+    held.sort(key=lambda row: row["text_key"])
+    for statement, parameters in ((_UNPLACE, removed), (_PLACE, placed), (_UNHOLD, unheld), (_HOLD, held)):
+        if parameters:
+            connection.execute(statement, parameters)
+
+
+def _written(late: Iterable[NewPlacement], token: int | None) -> bytes:
+    """The entries that this attempt wrote for documents that have moved on."""
+    if token is None:
+        return b""
+    mine = write_token(token)
+    return pack(
+        [
+            (new.placement.chunks[i : i + ID_BYTES], mine)
+            for new in late
+            if new.placement is not None
+            for i in range(0, len(new.placement.chunks), ENTRY_BYTES)
+            if new.placement.chunks[i + ID_BYTES : i + ENTRY_BYTES] == mine
+        ]
+    )
+
+
+def _drop(connection: Connection, generation: int, entries: bytes, at: float) -> None:
+    if entries:
+        number = allocate(connection, "garbage", 1)
+        connection.execute(
+            insert(schema.garbage).values(id=number, generation=generation, entries=entries, dropped_at=at)
+        )

@@ -1,0 +1,397 @@
+"""The catalog's port: the commit point of everything. Methods work in sets; none makes a round trip per document.
+
+``CatalogReader`` is what code that must not write is given; ``Catalog`` adds the writes. Times are seconds since the
+epoch and are passed in, never read from a clock here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+from regen.core.changes import Candidate, Outcome
+from regen.core.recipe import Recipe
+from regen.core.results import ChangeRecord, DeadLetter
+
+GenerationState: TypeAlias = Literal["building", "ready", "live", "retained", "retired", "aborted"]
+CURRENT_STATES: tuple[GenerationState, ...] = ("building", "ready", "live", "retained")
+"""The states in which a generation receives every change."""
+
+SOURCE_STAGE = 0
+"""The generation number of dead letters that a source, not a generation, produced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the catalog knows of a document that a scan delivers. ``fingerprint`` is None once the source lacks it."""
+
+    doc_key: int
+    fingerprint: bytes | None
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation's bookkeeping. ``fields`` are the filterable metadata keys of its collection."""
+
+    number: int
+    recipe: Recipe
+    collection: str
+    state: GenerationState
+    watermark: int
+    fields: dict[str, str]
+    created_at: float
+    completed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an alias points. ``version`` is what a switch compares and swaps."""
+
+    alias: str
+    live: int | None
+    previous: int | None
+    version: int
+
+
+@dataclass(slots=True)
+class Placement:
+    """Which revision of a document a generation holds, as which chunks (packed, see ``core.chunks``).
+
+    ``input_hash`` covers the text and the metadata that the template names; ``payload_hash`` metadata and access.
+    A ``revision`` of -1 asks for the document's points to be written anew (repair).
+    """
+
+    revision: int
+    input_hash: bytes
+    payload_hash: bytes
+    chunks: bytes
+    text_keys: bytes
+
+
+@dataclass(slots=True)
+class Work:
+    """A document whose placement is behind the change log. ``metadata`` and ``access`` are JSON."""
+
+    doc_key: int
+    doc_id: str
+    revision: int
+    deleted: bool
+    text: str
+    content_hash: bytes
+    metadata: bytes
+    metadata_hash: bytes
+    access: bytes | None
+    access_hash: bytes
+    version: str | None
+    changed_at: float
+    placement: Placement | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPlacement:
+    """What a write attempt wants to commit for one document: valid only while it is at ``revision``.
+
+    ``placement`` of None removes it (the document is deleted). ``dropped`` are the 24-byte entries that become garbage.
+    """
+
+    doc_key: int
+    revision: int
+    placement: Placement | None
+    dropped: bytes
+    old_text_keys: tuple[int, ...] = ()
+    new_text_keys: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Points that no placement names any more: packed 24-byte entries."""
+
+    id: int
+    entries: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A document of a generation that (perhaps) holds a text: verified by computing its chunk id."""
+
+    text_key: int
+    doc_id: str
+    chunks: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FenceEntry:
+    """What the fence needs of one document: all of it read in one statement, so of one moment."""
+
+    doc_id: str
+    deleted: bool
+    access: bytes | None
+    metadata: bytes
+    revision: int
+    chunks: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An exclusive right, held until ``expires_at`` unless renewed. ``token`` fences off former owners."""
+
+    name: str
+    owner: str
+    token: int
+    expires_at: float
+
+
+@dataclass(slots=True)
+class LogOutcome:
+    """What logging did: outcomes per candidate in order, the documents' keys, and the new end of the log."""
+
+    outcomes: list[Outcome]
+    doc_keys: list[int]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationCounts:
+    """Numbers of one generation, as ``status`` shows them; ages in seconds."""
+
+    documents: int
+    chunks: int
+    pending: int
+    stale: int
+    failed: int
+    deleted_still_present: int
+    oldest_pending_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run sent to the model."""
+
+    generation: int
+    model: str
+    texts: int
+    tokens: int
+    usd: float
+
+
+@dataclass(slots=True)
+class Purged:
+    """What upkeep removed from the catalog."""
+
+    contents: int = 0
+    changes: int = 0
+    tombstones: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PastState:
+    """A document as it was at a revision."""
+
+    doc_id: str
+    source: str
+    text: str | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    access: list[str] | None = None
+    version: str | None = None
+
+
+class CatalogReader(Protocol):
+    """All questions; no method changes anything."""
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """Those of the ids that the catalog has, deleted ones included."""
+        ...
+
+    def states(self, ids: Sequence[str]) -> dict[str, Any]:
+        """The ``core.changes.State`` of those of the ids that are alive."""
+        ...
+
+    def stamps(self, ids: Sequence[str]) -> dict[str, str]:
+        """The stamps of those of the ids that are alive, have one and are not dead letters of their source."""
+        ...
+
+    def vanished(self, source: str, seen: bytearray) -> tuple[list[str], int]:
+        """Ids of the source that are alive and whose key has no mark in ``seen``; and how many are alive in all."""
+        ...
+
+    def head(self) -> int:
+        """The revision of the newest change, 0 for an empty log."""
+        ...
+
+    def generations(self) -> list[Generation]:
+        """All generations, by number."""
+        ...
+
+    def route(self, alias: str) -> Route:
+        """Where the alias points; ``live`` is None before the first generation is complete."""
+        ...
+
+    def behind(
+        self, generation: int, *, after: int, upto: int, lane: int | None, limit: int, max_bytes: int
+    ) -> list[Work]:
+        """The next documents, by revision, whose placement is behind and that are not dead letters.
+
+        Revisions lie in (after, upto]; with a ``lane`` only that lane's. At most ``limit`` documents and about
+        ``max_bytes`` of text, but at least one document if there is any.
+        """
+        ...
+
+    def holders(self, generation: int, text_keys: Sequence[int]) -> list[Holder]:
+        """Which documents of the generation hold texts with these keys."""
+        ...
+
+    def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
+        """The fence's facts for those of the ids that the generation places, in one statement."""
+        ...
+
+    def placements(self, generation: int, batch: int = 2000) -> Iterator[list[tuple[FenceEntry, Placement]]]:
+        """All placements of a generation with their documents' facts, in pages, each page of one moment."""
+        ...
+
+    def counts(self, generation: int) -> GenerationCounts:
+        """The numbers that ``status`` shows."""
+        ...
+
+    def latencies(self, generation: int, limit: int = 10_000) -> list[float]:
+        """Seconds from a source's change to its placement, for the most recent placements."""
+        ...
+
+    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+        """The newest dead letters first."""
+        ...
+
+    def history(self, doc_id: str | None, limit: int) -> list[ChangeRecord]:
+        """The newest changes first, of one document or of all."""
+        ...
+
+    def past_state(self, doc_id: str, revision: int) -> PastState:
+        """A document as it was at a revision. Raises NotFound when that is not kept (any more)."""
+        ...
+
+    def total_cost(self) -> float:
+        """US dollars, all runs together."""
+        ...
+
+    def alive(self) -> int:
+        """How many documents exist."""
+        ...
+
+
+class Catalog(CatalogReader, Protocol):
+    """The questions and the writes. Every write is one transaction."""
+
+    def log(
+        self,
+        source: str,
+        candidates: Sequence[Candidate],
+        *,
+        content_keys: Sequence[str],
+        at: float,
+        restored: bool = False,
+    ) -> LogOutcome:
+        """Append what really differs to the change log and bring ``documents`` up to date."""
+        ...
+
+    def tombstone(self, ids: Sequence[str], *, at: float) -> int:
+        """Log the deletion of those of the ids that are alive; how many that were. I3 holds when it returns."""
+        ...
+
+    def restamp(self, stamps: Mapping[str, str]) -> None:
+        """Remember new stamps of documents that turned out to be unchanged."""
+        ...
+
+    def create_generation(self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float) -> Generation:
+        """Add a generation in state ``building``."""
+        ...
+
+    def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
+        """Record the filterable keys that a generation's collection has."""
+        ...
+
+    def advance(self, generation: int, watermark: int) -> None:
+        """Raise the generation's watermark: everything up to it is placed or a dead letter."""
+        ...
+
+    def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
+        """Point an alias that points nowhere at its first generation."""
+        ...
+
+    def begin_write(self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float) -> int:
+        """Record which chunks (packed 16-byte ids) are about to be written; returns the write token.
+
+        Raises LeaseLost when the lease is not ours any more.
+        """
+        ...
+
+    def commit_write(
+        self, generation: int, token: int | None, placements: Sequence[NewPlacement], lease: Lease, *, at: float
+    ) -> set[int]:
+        """Swap placements, collect garbage and clear the intent, in one transaction.
+
+        A document that has moved on keeps its placement, and the points written for it become garbage. Returns the
+        committed doc keys. Raises LeaseLost, and commits nothing, when the lease is not ours any more.
+        """
+        ...
+
+    def abandon_writes(self, generation: int, lease: Lease, *, at: float) -> int:
+        """Turn what crashed attempts left in ``intents`` into garbage; how many points that were."""
+        ...
+
+    def garbage(self, generation: int, limit: int = 200) -> list[Garbage]:
+        """The oldest garbage, to be deleted from the store."""
+        ...
+
+    def clear_garbage(self, ids: Sequence[int]) -> None:
+        """Forget garbage that the store has deleted."""
+        ...
+
+    def demand_rewrite(self, generation: int, doc_ids: Sequence[str]) -> int:
+        """Mark placements so that reconcile writes all their points anew; how many were marked."""
+        ...
+
+    def demand_replay(self, generation: int, since: float) -> int:
+        """Mark the placements of all documents changed since a time; how many were marked."""
+        ...
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Record dead letters; a repeated one counts an attempt more."""
+        ...
+
+    def clear_source_letters(self, ids: Sequence[str]) -> None:
+        """Forget source-stage dead letters of documents that were delivered, or are gone."""
+        ...
+
+    def revive(self) -> int:
+        """Give all dead letters of generations another try; how many."""
+        ...
+
+    def acquire(self, name: str, owner: str, *, at: float, seconds: float, takeover: bool = False) -> Lease:
+        """Take a lease that is free, expired or already ours; with ``takeover`` from an owner known to be dead.
+
+        Raises CatalogBusy, naming the owner.
+        """
+        ...
+
+    def renew(self, lease: Lease, *, at: float, seconds: float) -> Lease:
+        """Extend our lease. Raises LeaseLost."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; does nothing if it is not ours any more."""
+        ...
+
+    def record_run(
+        self, verb: str, *, started: float, finished: float, result: Mapping[str, Any], costs: Sequence[Cost]
+    ) -> None:
+        """Keep what a verb did and what it cost."""
+        ...
+
+    def purge(self, *, changes_before: float) -> Purged:
+        """Remove old changes, contents that nothing names, and tombstones that no generation needs."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. Idempotent."""
+        ...

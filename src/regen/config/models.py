@@ -1,0 +1,251 @@
+"""The blocks of regen.yaml as frozen models. Unknown keys are refused; see docs/reference/config.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from regen.config.quantities import parse_duration, parse_share
+from regen.core.recipe import Chunking, Metric, TextTemplate
+from regen.errors import ConfigError
+
+CHUNKING_KINDS: Final = ("markdown", "tokens", "sentences", "code", "semantic", "whole")
+DEFAULT_STORE: Final = "lancedb://.regen/vectors"
+DEFAULT_CATALOG: Final = "sqlite:///.regen/catalog.db"
+DAY: Final = 86_400.0
+
+
+def _filterable(value: object) -> Literal["auto"] | tuple[str, ...]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, list | tuple) and all(isinstance(key, str) and key for key in value):
+        return tuple(dict.fromkeys(value))
+    raise ValueError(f"must be auto or a list of metadata keys, not {value!r}")
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Share = Annotated[float, BeforeValidator(parse_share)]
+Filterable = Annotated[Literal["auto"] | tuple[str, ...], PlainValidator(_filterable)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """One block of regen.yaml: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ChunkingSettings(Block):
+    """How texts are cut. Lengths are in tokens of the embedding model."""
+
+    kind: str = "markdown"
+    max_tokens: int = 256
+    overlap: int = 0
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, kind: str) -> str:
+        if kind in CHUNKING_KINDS or kind.startswith("python:"):
+            return kind
+        raise PydanticCustomError(
+            "literal_error",
+            "must be one of {expected}",
+            {"expected": ", ".join(CHUNKING_KINDS) + ", python:module:Class"},
+        )
+
+    @model_validator(mode="after")
+    def _possible(self) -> ChunkingSettings:
+        try:
+            self.build()
+        except ConfigError as error:
+            raise as_custom_error(error) from None
+        return self
+
+    def build(self) -> Chunking:
+        """As the core's value."""
+        return Chunking(kind=self.kind, max_tokens=self.max_tokens, overlap=self.overlap)
+
+
+class EmbeddingSettings(Block):
+    """Which model makes the vectors. What is None is as the model itself says; ``options`` go to the embedder."""
+
+    model: Name
+    dimensions: int | None = Field(default=None, ge=1)
+    revision: str | None = None
+    document_prefix: str | None = None
+    query_prefix: str | None = None
+    normalize: bool = True
+    price_per_million_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class StoreSettings(Block):
+    """Where the vectors lie."""
+
+    url: Name = DEFAULT_STORE
+
+
+class CatalogSettings(Block):
+    """Where the bookkeeping lies."""
+
+    url: Name = DEFAULT_CATALOG
+
+
+class LimitSettings(Block):
+    """What a run may use. ``concurrency`` of None is as the model itself says; the budget is per run, in US dollars."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    concurrency: int | None = Field(default=None, ge=1)
+    budget_usd: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_document_bytes: int = Field(default=20_000_000, ge=1)
+    max_delete_share: Share = 0.3
+    retry_attempts: int = Field(default=6, ge=1)
+
+
+class ChangeSettings(Block):
+    """How long the change log keeps what was replaced or deleted, in seconds."""
+
+    keep: Duration = 30 * DAY
+
+
+class MetadataSettings(Block):
+    """Which metadata keys the store can filter by; ``auto`` takes those that the documents have."""
+
+    filterable: Filterable = "auto"
+
+
+class JudgedCollection(Block):
+    """Queries with judged documents, as files."""
+
+    name: Name
+    queries: Name
+    qrels: Name
+
+
+class EvaluationSettings(Block):
+    """What quality is measured on."""
+
+    collections: list[JudgedCollection] = Field(default_factory=list)
+
+
+class GateCondition(Block):
+    """One condition that a generation must meet before it is promoted: on a measure, or on a latency percentile."""
+
+    measure: str | None = None
+    latency: Literal["p50", "p95", "p99"] | None = None
+    min: float | None = None
+    min_lift: float | None = None
+    max_drop: float | None = None
+    max_ratio: float | None = None
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> GateCondition:
+        if (self.measure is None) == (self.latency is None):
+            raise ValueError("names exactly one of measure and latency")
+        bounds = (self.max_ratio,) if self.latency else (self.min, self.min_lift, self.max_drop)
+        if all(bound is None for bound in bounds):
+            raise ValueError(
+                "a latency condition needs max_ratio" if self.latency else "a measure needs min, min_lift or max_drop"
+            )
+        return self
+
+
+class MigrationSettings(Block):
+    """How a new generation is built and made live."""
+
+    strategy: Literal["auto", "rebuild", "rolling", "on_read", "bulk", "bridge"] = "auto"
+    retain: Duration = 7 * DAY
+    pilot: Share | None = None
+    promote: Literal["manual", "auto"] = "manual"
+
+
+class Settings(Block):
+    """All of regen.yaml. ``root`` is the folder of the file: relative paths and URLs start there."""
+
+    DEFAULT_TEXT: ClassVar[Mapping[str, str]] = {"files": "{title}\n{text}"}
+
+    version: Literal[1]
+    alias: str = "default"
+    source: dict[str, Any]
+    text: str = "{text}"
+    chunking: ChunkingSettings = Field(default_factory=ChunkingSettings)
+    embedding: EmbeddingSettings
+    metric: Metric = "cosine"
+    index: dict[str, Any] = Field(default_factory=dict)
+    metadata: MetadataSettings = Field(default_factory=MetadataSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    catalog: CatalogSettings = Field(default_factory=CatalogSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    gate: list[GateCondition] = Field(default_factory=list)
+    migration: MigrationSettings = Field(default_factory=MigrationSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    changes: ChangeSettings = Field(default_factory=ChangeSettings)
+
+    _root: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def root(self) -> Path:
+        """The folder from which relative paths and URLs start, absolute."""
+        return self._root
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        # A block whose keys are all commented out reads as null: that is the block's defaults.
+        data = {key: value for key, value in data.items() if value is not None or not cls._is_optional_block(key)}
+        if "text" in data or not isinstance(data.get("source"), dict):
+            return data
+        return {**data, "text": cls.DEFAULT_TEXT.get(str(data["source"].get("kind")), "{text}")}
+
+    @classmethod
+    def _is_optional_block(cls, key: str) -> bool:
+        field = cls.model_fields.get(key)
+        return field is not None and not field.is_required() and field.default_factory is not None
+
+    @field_validator("alias")
+    @classmethod
+    def _plain_alias(cls, alias: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", alias):
+            raise ValueError(
+                "must be 1 to 63 lower-case letters, digits, hyphens and underscores, starting with a letter or digit"
+            )
+        return alias
+
+    @field_validator("source")
+    @classmethod
+    def _named_kind(cls, source: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(source.get("kind"), str) or not source["kind"]:
+            raise ValueError("needs a kind, for example `source: {kind: files, path: docs}`")
+        return source
+
+    @field_validator("text")
+    @classmethod
+    def _possible_template(cls, text: str) -> str:
+        try:
+            TextTemplate(text)
+        except ConfigError as error:
+            raise as_custom_error(error) from None
+        return text
+
+
+def as_custom_error(error: ConfigError) -> PydanticCustomError:
+    """An error of the core, so that it is reported with its place in the file."""
+    return PydanticCustomError("regen", "{message}", {"message": error.message, "hint": error.hint or ""})

@@ -1,0 +1,296 @@
+"""Names to adapters: the only module that knows them, and only as strings.
+
+A name is looked up in the tables here, then among the installed entry points (groups ``regen.sources``,
+``regen.embedders``, ``regen.stores``). ``python:module:Name`` names a class, a factory or an instance by import path;
+the project's folder comes first on the path while it is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Final, cast
+
+from regen.errors import ConfigError, MissingExtra
+from regen.ports import Embedder, Source, Store
+from regen.ports.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """Where an adapter is (``module:Name``), and the extra that brings its vendor, None when regen itself does."""
+
+    target: str
+    extra: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of adapter: what it is called in messages, where it is said in regen.yaml, its names and its group."""
+
+    word: str
+    key: str
+    adapters: Mapping[str, Adapter]
+    group: str
+    form: str
+
+    def names(self) -> list[str]:
+        """Every valid name, installed entry points included."""
+        return sorted({*self.adapters, *(point.name for point in entry_points(group=self.group))})
+
+
+SOURCES: Final = Kind(
+    "source",
+    "source.kind",
+    {
+        "files": Adapter("regen.sources.files:FilesSource"),
+        "jsonl": Adapter("regen.sources.jsonl:JsonlSource"),
+        "push": Adapter("regen.sources.push:PushSource"),
+        "docstrings": Adapter("regen.sources.docstrings:DocstringsSource"),
+    },
+    "regen.sources",
+    "{name}",
+)
+EMBEDDERS: Final = Kind(
+    "embedding model",
+    "embedding.model",
+    {
+        "wordllama": Adapter("regen.embedders.wordllama:WordLlamaEmbedder"),
+        "hashing": Adapter("regen.embedders.hashing:HashingEmbedder"),
+    },
+    "regen.embedders",
+    "{name}/…",
+)
+STORES: Final = Kind(
+    "store",
+    "store.url",
+    {
+        "lancedb": Adapter("regen.stores.lancedb:LanceDBStore"),
+        "memory": Adapter("regen.stores.memory:MemoryStore"),
+    },
+    "regen.stores",
+    "{name}://…",
+)
+CATALOGS: Final = Kind(
+    "catalog",
+    "catalog.url",
+    {"sqlite": Adapter("regen.catalog.sqlite:open_catalog")},
+    "regen.catalogs",
+    "{name}://…",
+)
+_ADAPT: Final = Adapter("regen.embedders.adapted:adapt")
+_PYTHON: Final = "python:"
+
+
+def make_source(settings: Mapping[str, Any], root: str | Path) -> Source:
+    """The source of a ``source:`` block; relative paths start at ``root``.
+
+    Raises ConfigError for an unknown kind, unknown keys, or an object that is no source.
+    """
+    root, kind = Path(root), settings.get("kind")
+    if not isinstance(kind, str):
+        raise ConfigError(f"source.kind is {kind!r}", hint=f"valid kinds: {', '.join(SOURCES.names())}")
+    if not kind.startswith(_PYTHON):
+        return cast("Source", _find(SOURCES, kind, kind).from_settings(settings, root))
+    found = load_python(kind, root)
+    if hasattr(found, "from_settings"):
+        return cast("Source", _checked(found.from_settings(settings, root), Source, kind))
+    free = {key: settings[key] for key in settings if key != "kind"}
+    return cast("Source", _checked(_made(found, free, kind, Source), Source, kind))
+
+
+def make_embedder(
+    model: str | object, options: Mapping[str, Any] | None = None, *, root: str | Path = ".", name: str | None = None
+) -> Embedder:
+    """The embedder of a model's name, or around any object with ``embed_documents`` and ``embed_query``.
+
+    ``options`` are handed to the embedder. Raises ConfigError for an unknown model or options.
+    """
+    options = dict(options or {})
+    if not isinstance(model, str):
+        return cast("Embedder", _load(_ADAPT)(model, name or type(model).__name__))
+    if model.startswith(_PYTHON):
+        made = _made(load_python(model, Path(root)), options, model, Embedder, enough=("embed_documents",))
+        return cast("Embedder", _load(_ADAPT)(made, name or model))
+    factory = _find(EMBEDDERS, model.partition("/")[0], model).from_name
+    _check_arguments(factory, (model,), options, model)
+    return cast("Embedder", factory(model, **options))
+
+
+def make_store(url: str, root: str | Path) -> Store:
+    """The vector store of a URL such as ``lancedb://.regen/vectors``. Raises ConfigError for an unknown scheme."""
+    if url.startswith(_PYTHON):
+        return cast("Store", _checked(_made(load_python(url, Path(root)), {}, url, Store), Store, url))
+    return cast("Store", _find(STORES, _scheme(url, STORES), url).from_url(url, root=Path(root)))
+
+
+def make_catalog(url: str, root: str | Path) -> Catalog:
+    """The catalog of a URL such as ``sqlite:///.regen/catalog.db``. Raises ConfigError for an unknown scheme."""
+    if url.startswith(_PYTHON):
+        return cast("Catalog", _checked(_made(load_python(url, Path(root)), {}, url, Catalog), Catalog, url))
+    return cast("Catalog", _find(CATALOGS, _scheme(url, CATALOGS), url)(url, root=Path(root)))
+
+
+def load_python(name: str, root: str | Path) -> Any:
+    """What ``python:module:Name`` names. ``root`` comes first on the import path while the module is imported.
+
+    Raises ConfigError that tells what was looked for and what the module offers.
+    """
+    module_name, _, attribute = name.removeprefix(_PYTHON).partition(":")
+    if not module_name or not attribute:
+        raise ConfigError(
+            f"{name!r} is not of the form python:module:Name", hint="for example python:my_module:MyClass"
+        )
+    root = Path(root).resolve()
+    _refuse_namesake(module_name, root, name)
+    with _first_on_path(root):
+        module = _import(module_name, name, root)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            offered = [key for key, value in vars(module).items() if not key.startswith("_") and callable(value)]
+            raise ConfigError(
+                f"{name}: {module.__file__ or module_name} has no {attribute!r}",
+                hint=_hint(attribute, offered, "it offers") if offered else "it offers no class or function",
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _import(module_name: str, name: str, root: Path) -> Any:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise ConfigError(
+                f"{name}: there is no module {error.name!r}",
+                hint=f"looked in {root} and in the installed packages of {sys.prefix}",
+            ) from None
+        raise ConfigError(
+            f"{name}: importing {module_name!r} failed: {error}", hint=f"install what provides {error.name!r}"
+        ) from error
+    except Exception as error:
+        raise ConfigError(
+            f"{name}: importing {module_name!r} failed: {type(error).__name__}: {error}",
+            hint=f"see it in full with: python -c 'import {module_name}'",
+        ) from error
+
+
+@contextmanager
+def _first_on_path(root: Path) -> Iterator[None]:
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
+
+
+def _refuse_namesake(module_name: str, root: Path, name: str) -> None:
+    # Python imports a name once per process: a second project's module of that name would silently be the first one's.
+    top = module_name.partition(".")[0]
+    spec, loaded = PathFinder.find_spec(top, [str(root)]), sys.modules.get(top)
+    if loaded is None or spec is None or spec.origin is None or loaded.__file__ is None:
+        return
+    if Path(spec.origin).resolve() != Path(loaded.__file__).resolve():
+        raise ConfigError(
+            f"{name}: a module {top!r} is already loaded from {loaded.__file__}, but {spec.origin} is meant",
+            hint="give one of the two another name",
+        )
+
+
+def _made(found: Any, arguments: dict[str, Any], name: str, port: type, *, enough: tuple[str, ...] = ()) -> Any:
+    """Make an instance of a class or by a factory; an instance is taken as it is."""
+    is_instance = not isinstance(found, type) and (
+        not _lacking(found, port) or (bool(enough) and all(hasattr(found, member) for member in enough))
+    )
+    if is_instance or not callable(found):
+        if arguments:
+            raise ConfigError(f"{name} is an instance and takes no options: {', '.join(arguments)}")
+        return found
+    _check_arguments(found, (), arguments, name)
+    return found(**arguments)
+
+
+def _check_arguments(call: Any, given: tuple[Any, ...], options: Mapping[str, Any], name: str) -> None:
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):
+        return  # written in C: it will speak for itself
+    try:
+        signature.bind(*given, **options)
+    except TypeError as error:
+        valid = [key for index, key in enumerate(signature.parameters) if index >= len(given)]
+        hint = f"its options: {', '.join(valid)}" if valid else "it takes no options"
+        raise ConfigError(f"{name} cannot be made with these options: {error}", hint=hint) from None
+
+
+def _checked(made: Any, port: type, name: str) -> Any:
+    lacking = _lacking(made, port)
+    if lacking:
+        raise ConfigError(
+            f"{name} gives a {type(made).__name__}, which is no {port.__name__.lower()}: it lacks {', '.join(lacking)}",
+            hint=f"implement regen.ports.{port.__name__}",
+        )
+    return made
+
+
+def _lacking(made: Any, port: type) -> list[str]:
+    return [member for member in dir(port) if not member.startswith("_") and not hasattr(made, member)]
+
+
+def _scheme(url: str, kind: Kind) -> str:
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        forms = ", ".join(kind.form.format(name=name) for name in kind.names())
+        raise ConfigError(f"{kind.key} {url!r} is not a URL", hint=f"valid forms: {forms}, python:module:Name")
+    return scheme.partition("+")[0].lower()
+
+
+def _find(kind: Kind, name: str, full_name: str) -> Any:
+    if name in kind.adapters:
+        return _load(kind.adapters[name])
+    for point in entry_points(group=kind.group):
+        if point.name == name:
+            return _load_entry_point(point)
+    valid = [kind.form.format(name=each) for each in kind.names()]
+    near = get_close_matches(name.lower(), kind.names(), n=1, cutoff=0.6)
+    meant = f"did you mean {kind.form.format(name=near[0])}? " if near else ""
+    raise ConfigError(
+        f"{kind.key}: unknown {kind.word} {full_name!r}", hint=f"{meant}valid: {', '.join(valid)}, python:module:Name"
+    )
+
+
+def _load(adapter: Adapter) -> Any:
+    module, _, attribute = adapter.target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "regen":
+            raise
+        command = f"pip install 'regen[{adapter.extra}]'" if adapter.extra else f"pip install {error.name}"
+        raise MissingExtra(f"the library {error.name!r} is not installed", hint=command) from None
+
+
+def _load_entry_point(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"the installed adapter {point.name!r} ({point.value}) cannot be loaded: {error}",
+            hint=f"its package registers it under {point.group}; reinstall or remove it",
+        ) from error
+
+
+def _hint(word: str, valid: list[str], lead: str) -> str:
+    near = get_close_matches(word, valid, n=1, cutoff=0.6)
+    listed = f"{lead}: {', '.join(sorted(valid))}"
+    return f"did you mean {near[0]!r}? {listed}" if near else listed

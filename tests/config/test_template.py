@@ -28,6 +28,12 @@ def test_a_folder_of_markdown(tmp_path: Path) -> None:
     assert found.documents == 2
 
 
+def test_several_suffixes_are_a_list_of_globs(tmp_path: Path) -> None:
+    """Each suffix that is there is one pattern, spelt as it is."""
+    found = detect(files(tmp_path, "a.md", "b.txt", "c.MD", "d.py"), tmp_path)
+    assert parse_settings(render_template(found), root=tmp_path).source["glob"] == ["**/*.MD", "**/*.md", "**/*.txt"]
+
+
 def test_the_folder_of_the_file_itself(tmp_path: Path) -> None:
     """The current folder is written as a dot."""
     found = detect(files(tmp_path, "a.txt"), tmp_path)

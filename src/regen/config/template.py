@@ -25,7 +25,7 @@ class Detected:
 
     kind: str
     path: str
-    glob: str | None
+    glob: tuple[str, ...]
     text: str
     alias: str
     documents: int
@@ -40,11 +40,10 @@ def detect(target: Path, root: Path) -> Detected:
         return _detect_jsonl(target, root)
     if not target.is_dir():
         raise ConfigError(f"there is no {target}", hint="regen init takes a folder or a .jsonl file")
-    counts = Counter(path.suffix.lower() for path in _files(target))
-    texts = {suffix: counts[suffix] for suffix in TEXT_SUFFIXES if counts[suffix]}
+    counts = Counter(path.suffix for path in _files(target))
+    texts = {suffix: count for suffix, count in sorted(counts.items()) if suffix.lower() in TEXT_SUFFIXES}
     if texts:
-        chosen = [suffix.lstrip(".") for suffix in texts]
-        glob = f"**/*.{chosen[0]}" if len(chosen) == 1 else f"**/*.{{{','.join(chosen)}}}"
+        glob = tuple(f"**/*{suffix}" for suffix in texts)
         return Detected("files", _relative(target, root), glob, "{title}\n{text}", _alias(target), sum(texts.values()))
     tables = sorted(path for path in _files(target) if path.suffix.lower() == ".jsonl")
     if len(tables) == 1:
@@ -78,7 +77,7 @@ def _detect_jsonl(path: Path, root: Path) -> Detected:
     if not isinstance(record, dict):
         raise ConfigError(f"the first line of {path} is not a JSON object", hint="one object a line, with id and text")
     text = "{title}\n{text}" if "title" in record else "{text}"
-    return Detected("jsonl", _relative(path, root), None, text, _alias(path), 0)
+    return Detected("jsonl", _relative(path, root), (), text, _alias(path), 0)
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -93,7 +92,8 @@ def _alias(path: Path) -> str:
 
 def render_template(detected: Detected) -> str:
     """The text of a regen.yaml that loads as it stands, each line explained."""
-    glob = f", glob: {_quoted(detected.glob)}" if detected.glob else ""
+    globs = [_quoted(pattern) for pattern in detected.glob]
+    glob = f", glob: {globs[0] if len(globs) == 1 else '[' + ', '.join(globs) + ']'}" if globs else ""
     return _TEMPLATE.format(
         alias=_quoted(detected.alias),
         kind=detected.kind,
@@ -104,7 +104,7 @@ def render_template(detected: Detected) -> str:
     )
 
 
-def _quoted(text: str | None) -> str:
+def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 

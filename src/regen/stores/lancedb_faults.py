@@ -1,0 +1,70 @@
+"""What goes wrong in LanceDB: which failures pass by themselves, and what the others are called in regen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import pyarrow as pa
+import stamina
+
+from regen.errors import CollectionMissing, StoreError
+
+T = TypeVar("T")
+
+_CONFLICT: Final = re.compile(r"conflict|concurrent writers|contention", re.IGNORECASE)
+_GONE: Final = re.compile(r"was not found|Not found: .*/_versions", re.IGNORECASE)
+_FULL: Final = re.compile(r"No space left|StorageFull|os error 28|quota exceeded|os error 122", re.IGNORECASE)
+_DENIED: Final = re.compile(r"Permission denied|Read-only file system|os error 13|os error 30", re.IGNORECASE)
+_ATTEMPTS: Final = 12
+_PATIENCE_SECONDS: Final = 60.0
+
+
+def retried(commit: Callable[[], T]) -> T:
+    """Run a commit again while other writers' commits make it conflict, at most 12 times within a minute."""
+    for attempt in stamina.retry_context(
+        on=_conflicts, attempts=_ATTEMPTS, timeout=_PATIENCE_SECONDS, wait_initial=0.02, wait_max=2.0, wait_jitter=0.05
+    ):
+        with attempt:
+            return commit()
+    raise AssertionError("stamina either returns or raises")
+
+
+def _conflicts(error: Exception) -> bool:
+    return isinstance(error, RuntimeError | OSError) and _CONFLICT.search(str(error)) is not None
+
+
+@contextmanager
+def named(collection: str, where: str) -> Iterator[None]:
+    """Turn what LanceDB raises into StoreError or CollectionMissing."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError, pa.ArrowException) as error:
+        raise _translated(error, collection, where) from error
+
+
+def _translated(error: Exception, collection: str, where: str) -> StoreError:
+    text = str(error)
+    if _GONE.search(text):
+        return CollectionMissing(
+            f"there is no collection {collection!r} in {where}",
+            hint="it was dropped, or the store was emptied or moved; `regen verify --repair` writes it again",
+        )
+    if _FULL.search(text):
+        return StoreError(
+            f"the disk of {where} is full; collection {collection!r} is as it was before this call",
+            hint="free some space and run again; `regen gc` removes old versions",
+        )
+    if _DENIED.search(text):
+        return StoreError(
+            f"{where} cannot be written (collection {collection!r}): {text}",
+            hint="the folder of store.url must be writable by this user",
+        )
+    if _CONFLICT.search(text):
+        return StoreError(
+            f"another writer kept changing collection {collection!r} in {where}: {text}",
+            hint="nothing is lost; run again when the other writer is done",
+        )
+    return StoreError(f"LanceDB failed on collection {collection!r} in {where}: {text}")

@@ -1,0 +1,117 @@
+"""Filters as Lance SQL: each condition holds for every point that the clause holds for, and for few others.
+
+A value that is not of its field's kind lies in no column, so its key is listed in the column ``odd``: a point with an
+odd value passes every condition on that key, and the fence decides. Column names are lower-case ASCII, because
+DataFusion lower-cases identifiers; string literals need no escape but the doubled quote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from regen.core.documents import Principal, Unrestricted
+from regen.core.fields import conforms
+from regen.core.filters import Clause, Filter, kind_of
+from regen.ports import FieldKind
+
+NOTHING: Final = "false"
+_SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_LOOSE: Final = {"gt": ">=", "gte": ">=", "lt": "<=", "lte": "<="}
+_SAFE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
+_ENCODED: Final = re.compile(rb"_([0-9a-f]{2})")
+
+
+def column_name(prefix: str, key: str) -> str:
+    """The column of a metadata key: ``prefix`` and the key, every byte but a-z and 0-9 written as ``_xx``."""
+    return prefix + "".join(chr(byte) if byte in _SAFE else f"_{byte:02x}" for byte in key.encode())
+
+
+def column_key(prefix: str, column: str) -> str:
+    """The metadata key of a column: the inverse of :func:`column_name`."""
+    encoded = column[len(prefix) :].encode()
+    return _ENCODED.sub(lambda found: bytes([int(found[1], 16)]), encoded).decode()
+
+
+def literal(text: str) -> str:
+    """A string as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def one_of(column: str, texts: Iterable[str]) -> str:
+    """The condition that a column is one of these strings."""
+    return f"{column} IN ({','.join(map(literal, texts))})"
+
+
+def predicate(
+    where: Filter, fields: Mapping[str, FieldKind], principals: frozenset[Principal] | Unrestricted | None
+) -> str | None:
+    """One SQL condition for a filter and a caller: None when it narrows nothing, NOTHING when none can match."""
+    parts = [_condition(clause, fields[clause.key]) for clause in where if clause.key in fields]
+    parts = [part for part in parts if part is not None]
+    if not isinstance(principals, Unrestricted):
+        parts.append(_access(principals or frozenset()))
+    if NOTHING in parts:
+        return NOTHING
+    return " AND ".join(f"({part})" for part in parts) or None
+
+
+def _access(principals: frozenset[Principal]) -> str:
+    known = sorted(filter(_encodable, principals))
+    if not known:
+        return "access IS NULL"
+    return f"access IS NULL OR array_has_any(access, [{','.join(map(literal, known))}])"
+
+
+def _condition(clause: Clause, kind: FieldKind) -> str | None:
+    column = column_name("f_", clause.key)
+    odd = f"array_has(odd, '{column}')"
+    if clause.operator == "exists":
+        return f"{column} IS NOT NULL OR {odd}" if clause.value else f"{column} IS NULL AND NOT coalesce({odd}, false)"
+    if clause.operator == "in" and not clause.value:
+        return NOTHING
+    exact = _membership(clause, kind, column) if clause.operator in {"eq", "in"} else _range(clause, kind, column)
+    return exact if exact is None else f"{exact} OR {odd}"
+
+
+def _membership(clause: Clause, kind: FieldKind, column: str) -> str:
+    wanted = clause.value if isinstance(clause.value, tuple) else (clause.value,)
+    element: FieldKind = "string" if kind == "strings" else kind
+    literals = [_literal(value) for value in wanted if conforms(value, element) and _encodable(value)]
+    if not literals:
+        return NOTHING
+    listed = ",".join(literals)
+    return f"array_has_any({column}, [{listed}])" if kind == "strings" else f"{column} IN ({listed})"
+
+
+def _range(clause: Clause, kind: FieldKind, column: str) -> str | None:
+    value = clause.value
+    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
+        return NOTHING
+    if kind == "strings" or not _encodable(value):
+        return None
+    if conforms(value, kind):
+        return f"{column} {_SIGNS[clause.operator]} {_literal(value)}"
+    try:
+        rounded = float(value)  # type: ignore[arg-type]  # a number: its kind is the column's
+    except OverflowError:
+        return None
+    return f"{column} {_LOOSE[clause.operator]} {rounded!r}" if abs(rounded) < float("inf") else None
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return literal(value)
+    return repr(float(value) + 0.0)  # type: ignore[arg-type]  # a number; + 0.0 because Lance tells -0.0 from 0.0
+
+
+def _encodable(value: object) -> bool:
+    """Whether the value can lie in a column at all: a lone surrogate cannot, so nothing kept equals it."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""Upkeep of a Lance table: compaction, removal of old versions, and the vector index, each only when it pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from lancedb.index import HnswSq
+from lancedb.table import Table
+
+from regen.errors import ConfigError
+from regen.stores.lancedb_faults import retried
+from regen.stores.lancedb_layout import Layout
+
+_KEEP: Final = timedelta(hours=1)
+_KEEP_FORCED: Final = timedelta(minutes=15)
+"""How long a version stays after another took its place. A scan holds the version it began with, so no scan may take
+longer than this."""
+_CLOCK_MARGIN: Final = timedelta(seconds=1)
+_MANY_FRAGMENTS: Final = 32
+_MANY_OLD_VERSIONS: Final = 64
+_MUCH_DELETED: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """``CollectionSpec.index``. The defaults hold recall@10 at 0.99 and more on clustered vectors.
+
+    ``min_rows``: below this an exact scan is quick enough, and building costs more than it saves.
+    ``unindexed_share``: rows that came after the index are scanned; above this share they are worked in.
+    ``m``, ``ef_construction``: the graph's degree and build effort. ``ef``, ``refine``: how many candidates a search
+    walks, and how many times k of them it scores again with the full vectors.
+    """
+
+    min_rows: int = 50_000
+    unindexed_share: float = 0.2
+    m: int = 20
+    ef_construction: int = 300
+    ef: int = 200
+    refine: int = 4
+
+    @classmethod
+    def of(cls, index: Mapping[str, Any]) -> IndexSettings:
+        """Read the settings. Raises ConfigError for a key or a value that is not valid."""
+        valid = asdict(cls())
+        for key, value in index.items():
+            if key not in valid:
+                raise ConfigError(f"unknown index setting {key!r}", hint=f"LanceDB knows {', '.join(sorted(valid))}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                raise ConfigError(f"index setting {key} is {value!r}", hint=f"a positive number; default {valid[key]}")
+        return cls(**{key: value if key == "unindexed_share" else int(value) for key, value in index.items()})
+
+
+def maintain(table: Table, layout: Layout, *, force: bool) -> list[str]:
+    """Do what pays now, or with ``force`` everything but an index below ``min_rows``; say what was done.
+
+    Each step is one commit of its own: killed between two, the table is whole and the next call goes on.
+    """
+    return [done for done in (_compact(table, force=force), _index(table, layout, force=force)) if done]
+
+
+def _compact(table: Table, *, force: bool) -> str | None:
+    versions = table.list_versions()
+    held = {key: int(value) for key, value in versions[-1]["metadata"].items()}
+    fragments, deleted = held["total_fragments"], held["total_deletion_file_rows"]
+    keep = _KEEP_FORCED if force else _KEEP
+    old, removable_age = _superseded(versions, keep)
+    scattered = fragments >= _MANY_FRAGMENTS or deleted > _MUCH_DELETED * (held["total_rows"] + deleted)
+    if not (force or scattered or old >= _MANY_OLD_VERSIONS):
+        return None
+    retried(lambda: table.optimize(cleanup_older_than=removable_age))
+    return f"compacted {fragments} fragments with {deleted} deleted points, removed {old} old versions"
+
+
+def _superseded(versions: list[dict[str, Any]], keep: timedelta) -> tuple[int, timedelta]:
+    """How many versions another one replaced more than ``keep`` ago, and the age above which a version is one of them.
+
+    LanceDB removes by the time a version was *made*. A version made a week ago may have been the latest until a second
+    ago, with readers on it, so the age must be that of the version that was the latest ``keep`` ago.
+    """
+    now = datetime.now().astimezone()
+    ages = [now - version["timestamp"].astimezone() for version in versions]
+    settled = [at for at, age in enumerate(ages) if age >= keep]
+    oldest_kept = settled[-1] if settled else 0
+    return oldest_kept, ages[oldest_kept] + _CLOCK_MARGIN
+
+
+def _index(table: Table, layout: Layout, *, force: bool) -> str | None:
+    settings, rows = IndexSettings.of(layout.index), table.count_rows()
+    if rows < settings.min_rows:
+        return None
+    unindexed = unindexed_rows(table)
+    if unindexed is None:
+        retried(lambda: table.create_index("vector", config=_graph(layout, settings), replace=True))
+        return f"built the vector index over {rows} points"
+    if unindexed > settings.unindexed_share * rows:
+        retried(lambda: table.create_index("vector", config=_graph(layout, settings), replace=True))
+        return f"rebuilt the vector index over {rows} points, of which {unindexed} were not in it"
+    if force and unindexed:
+        retried(table.optimize)
+        return f"added {unindexed} points to the vector index"
+    return None
+
+
+def _graph(layout: Layout, settings: IndexSettings) -> HnswSq:
+    return HnswSq(distance_type=layout.metric, num_partitions=1, m=settings.m, ef_construction=settings.ef_construction)
+
+
+def unindexed_rows(table: Table) -> int | None:
+    """How many points the vector index does not hold; None when there is no vector index."""
+    found = next((index for index in table.list_indices() if list(index.columns) == ["vector"]), None)
+    stats = None if found is None else table.index_stats(found.name)
+    return None if stats is None else int(stats.num_unindexed_rows)

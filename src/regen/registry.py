@@ -73,7 +73,7 @@ STORES: Final = Kind(
     "store",
     "store.url",
     {
-        "lancedb": Adapter("regen.stores.lancedb:LanceDBStore"),
+        "lancedb": Adapter("regen.stores.lancedb:LanceStore"),
         "memory": Adapter("regen.stores.memory:MemoryStore"),
     },
     "regen.stores",
@@ -86,6 +86,12 @@ CATALOGS: Final = Kind(
     "regen.catalogs",
     "{name}://…",
 )
+WRAPPERS: Final[Mapping[str, Adapter]] = {
+    "checked": Adapter("regen.embedders.checked:CheckedEmbedder"),
+    "limited": Adapter("regen.embedders.limits:RateLimitedEmbedder"),
+    "metered": Adapter("regen.embedders.metered:MeteredEmbedder"),
+    "retrying": Adapter("regen.embedders.retrying:RetryingEmbedder"),
+}
 _ADAPT: Final = Adapter("regen.embedders.adapted:adapt")
 _PYTHON: Final = "python:"
 
@@ -125,11 +131,18 @@ def make_embedder(
     return cast("Embedder", factory(model, **options))
 
 
+def wrap_embedder(embedder: Embedder, wrapper: str, **settings: Any) -> Embedder:
+    """The embedder inside one of :data:`WRAPPERS`, which is an embedder again."""
+    return cast("Embedder", _load(WRAPPERS[wrapper])(embedder, **settings))
+
+
 def make_store(url: str, root: str | Path) -> Store:
     """The vector store of a URL such as ``lancedb://.regen/vectors``. Raises ConfigError for an unknown scheme."""
     if url.startswith(_PYTHON):
         return cast("Store", _checked(_made(load_python(url, Path(root)), {}, url, Store), Store, url))
-    return cast("Store", _find(STORES, _scheme(url, STORES), url).from_url(url, root=Path(root)))
+    factory = _find(STORES, _scheme(url, STORES), url).from_url
+    # A store that lies nowhere needs no folder to start from.
+    return cast("Store", factory(url, root=Path(root)) if _takes(factory, "root") else factory(url))
 
 
 def make_catalog(url: str, root: str | Path) -> Catalog:
@@ -218,6 +231,10 @@ def _made(found: Any, arguments: dict[str, Any], name: str, port: type, *, enoug
         return found
     _check_arguments(found, (), arguments, name)
     return found(**arguments)
+
+
+def _takes(call: Any, name: str) -> bool:
+    return name in inspect.signature(call).parameters
 
 
 def _check_arguments(call: Any, given: tuple[Any, ...], options: Mapping[str, Any], name: str) -> None:

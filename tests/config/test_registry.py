@@ -126,7 +126,8 @@ def test_unknown_names(make: object, message: str, hint: str) -> None:
 def test_every_target_in_the_tables_exists() -> None:
     """A name in a table that leads nowhere would only be noticed by a user."""
     kinds = (registry.SOURCES, registry.EMBEDDERS, registry.STORES, registry.CATALOGS)
-    for adapter in [adapter for kind in kinds for adapter in kind.adapters.values()] + [registry._ADAPT]:
+    adapters = [adapter for kind in kinds for adapter in kind.adapters.values()]
+    for adapter in [*adapters, *registry.WRAPPERS.values(), registry._ADAPT]:
         module, _, attribute = adapter.target.partition(":")
         assert callable(getattr(importlib.import_module(module), attribute))
 

@@ -1,0 +1,47 @@
+"""The Typer application: the verbs in the order in which people meet them."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from regen.cli import demo, inspection, searching, setup, syncing, upkeep
+
+app = typer.Typer(
+    name="regen",
+    help="Keep a vector index in step with its documents, and search right while they change.",
+    epilog="Exit codes: 0 fine, 1 error, 2 usage, 3 there are changes (plan --check), 4 stale plan.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SETTING_UP, KEEPING, ASKING, REPAIRING = "Set up", "Keep in step", "Ask", "Look after"
+
+for panel, verbs in {
+    SETTING_UP: (setup.init, setup.doctor, demo.demo),
+    KEEPING: (syncing.sync, syncing.plan, syncing.apply),
+    ASKING: (searching.search, inspection.status, inspection.history),
+    REPAIRING: (upkeep.verify, upkeep.gc, syncing.retry, syncing.restore, syncing.replay),
+}.items():
+    for function in verbs:
+        app.command(rich_help_panel=panel)(function)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"regen {version('regen')} (Python {sys.version.partition(' ')[0]})")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version and end.")
+    ] = False,
+) -> None:
+    """Keep a vector index in step with its documents, and search right while they change."""

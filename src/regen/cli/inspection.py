@@ -1,0 +1,38 @@
+"""status and history: where things stand, and how they came to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from regen.cli.session import Session
+from regen.cli.verb import verb
+
+
+@verb
+def status(session: Session) -> None:
+    """Tell whether search is in step, what is behind, and what could not be processed."""
+    from regen.cli.rendering_status import status_lines  # noqa: PLC0415 - heavy; only when this verb runs
+
+    with session.index() as index:
+        report = index.status()
+    session.answer(report.to_dict(), status_lines(report, time.time()))
+
+
+@verb
+def history(
+    session: Session,
+    document: Annotated[str | None, typer.Argument(metavar="[DOC]", help="Only this document's changes.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many changes, newest first.")
+    ] = 50,
+) -> None:
+    """Show the change log: what changed when, and what can be restored."""
+    from regen.cli.rendering_status import history_lines  # noqa: PLC0415 - heavy; only when this verb runs
+
+    with session.index() as index:
+        changes = index.history(document, limit=limit)
+    session.answer({"changes": [asdict(change) for change in changes]}, history_lines(changes, document))

@@ -1,0 +1,89 @@
+"""Progress bars on standard error: one line a stage, with rate and time left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from regen.cli.quantities import count, money
+from regen.core.results import Progress as Report
+
+
+class _Done(ProgressColumn):
+    """``1,234/5,001 documents``, or only what is done while the total is unknown."""
+
+    def render(self, task: Task) -> Text:
+        total = "" if task.total is None else f"/{count(task.total)}"
+        return Text(f"{count(task.completed)}{total} {task.fields['unit']}", style="progress.download")
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed else f"{count(speed)}/s", style="progress.data.speed")
+
+
+class _Spent(ProgressColumn):
+    """Texts embedded and money spent so far."""
+
+    def render(self, task: Task) -> Text:
+        texts, cost = task.fields["embedded_texts"], task.fields["cost_usd"]
+        parts = [f"{count(texts)} embedded"] * bool(texts) + [money(cost)] * bool(cost)
+        return Text(" · ".join(parts), style="dim")
+
+
+class ProgressBars:
+    """Shows the reports of one run. The bars vanish when it ends; the answer says what was done."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            _Done(),
+            _Rate(),
+            TimeRemainingColumn(compact=True),
+            _Spent(),
+            console=console or Console(stderr=True),
+            transient=True,
+        )
+        self._stages: dict[str, TaskID] = {}
+
+    def report(self, report: Report) -> None:
+        """Take one report; a stage not seen yet gets a line of its own."""
+        task = self._stages.get(report.stage)
+        if task is None:
+            task = self._bars.add_task(report.stage, total=report.total, unit=report.unit, embedded_texts=0, cost_usd=0)
+            self._stages[report.stage] = task
+        self._bars.update(
+            task,
+            completed=report.done,
+            total=report.total,
+            unit=report.unit,
+            embedded_texts=report.embedded_texts,
+            cost_usd=report.cost_usd,
+        )
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()

@@ -1,0 +1,104 @@
+"""Status and history as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from regen.cli.layout import bad, good, hint, labelled, listed, note, table
+from regen.cli.moments import local
+from regen.cli.quantities import ago, count, counted, duration, money
+from regen.core.results import ChangeRecord, DeadLetter, Freshness, GenerationStatus, Percentiles, StatusReport
+
+SHOWN_LETTERS = 20
+
+
+def status_lines(report: StatusReport, now: float) -> Iterator[Text]:
+    """Whether search is fresh, complete and affordable, and what to do where it is not."""
+    yield _headline(report)
+    yield labelled("documents", count(report.documents))
+    for generation in report.generations:
+        yield from _generation_lines(generation)
+    yield from _freshness_lines(report.freshness)
+    if report.cost_usd:
+        yield labelled("spent", f"{money(report.cost_usd)} so far")
+    yield from letter_lines(report.dead_letters, now)
+    for text in report.notes:
+        yield note(text)
+
+
+def _headline(report: StatusReport) -> Text:
+    if report.live is None:
+        return note(f"{report.alias}: nothing is searchable yet; run regen sync")
+    behind = what_is_behind(report.freshness)
+    return bad(f"{report.alias}: {behind}") if behind else good(f"{report.alias}: in step")
+
+
+def what_is_behind(freshness: Freshness) -> str:
+    """``12 documents behind · 1 failed``, empty when all is in step."""
+    return listed([
+        f"{counted(freshness.pending, 'document')} behind" if freshness.pending else "",
+        f"{count(freshness.failed)} failed" if freshness.failed else "",
+        f"{count(freshness.deleted_still_present)} deleted but still in the store (no search returns them)"
+        if freshness.deleted_still_present
+        else "",
+    ])  # fmt: skip
+
+
+def _generation_lines(generation: GenerationStatus) -> Iterator[Text]:
+    size = f"{counted(generation.documents, 'document')} as {counted(generation.chunks, 'chunk')}"
+    behind = f"{count(generation.pending)} pending" if generation.pending else ""
+    failed = f"{count(generation.failed)} failed" if generation.failed else ""
+    yield labelled("generation", listed([f"{generation.number} ({generation.state})", size, behind, failed]))
+    yield labelled("", f"{generation.model} · {generation.dimensions} dimensions · space {generation.space}")
+
+
+def _freshness_lines(freshness: Freshness) -> Iterator[Text]:
+    if freshness.pending:
+        stale = f"{count(freshness.stale)} searchable in an older revision" if freshness.stale else ""
+        yield labelled("behind", listed([f"oldest change {duration(freshness.oldest_pending_seconds)} old", stale]))
+        yield hint("regen sync")
+    times = _percentiles(freshness.source_to_searchable_seconds)
+    if times:
+        yield labelled("freshness", f"from source to searchable: {times}")
+
+
+def _percentiles(times: Percentiles) -> str:
+    known = (("p50", times.p50), ("p95", times.p95), ("p99", times.p99))
+    return listed(f"{name} {duration(seconds)}" for name, seconds in known if seconds is not None)
+
+
+def letter_lines(letters: Sequence[DeadLetter], now: float) -> Iterator[Text]:
+    """The documents that could not be processed, each with its reason."""
+    if not letters:
+        return
+    yield Text("")
+    yield note(f"{counted(len(letters), 'document')} could not be processed:")
+    for letter in letters[:SHOWN_LETTERS]:
+        tried = f"{counted(letter.attempts, 'attempt')}, {ago(letter.failed_at, now)}"
+        yield Text.assemble("    ", (letter.doc_id, "bold"), f": {letter.reason} ", (f"({tried})", "dim"))
+    if len(letters) > SHOWN_LETTERS:
+        yield Text(f"    … and {counted(len(letters) - SHOWN_LETTERS, 'more', 'more')}; all of them with --json")
+    yield hint("repair them at the source and run regen sync; or try them again as they are: regen retry")
+
+
+def history_lines(changes: Sequence[ChangeRecord], doc_id: str | None) -> Iterator[Text]:
+    """The change log, newest first as given."""
+    if not changes:
+        yield Text("The change log is empty." if doc_id is None else f"The change log holds nothing of {doc_id!r}.")
+        return
+    rows = [
+        (
+            count(change.revision),
+            local(change.changed_at),
+            change.kind,
+            "yes" if change.restorable else "no",
+            change.doc_id,
+        )
+        for change in changes
+    ]
+    yield from table(("revision", "when", "change", "restorable", "document"), rows, right=(0,))
+    restorable = next((change for change in changes if change.restorable), None)
+    if doc_id is not None and restorable is not None:
+        yield hint(f"regen restore {doc_id} --revision {restorable.revision}")

@@ -1,0 +1,115 @@
+"""Plans and what came of them, as lines: what changed, what it cost, what failed and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from regen.cli.layout import bad, good, hint, labelled, listed, note, table
+from regen.cli.quantities import count, counted, duration, money
+from regen.core.plan import Plan, Step, Totals
+from regen.core.results import DeadLetter, DocumentCounts, SyncResult
+
+SHOWN_LETTERS = 3
+
+
+def sync_lines(result: SyncResult, letters: Sequence[DeadLetter] = ()) -> Iterator[Text]:
+    """The outcome of a sync, apply, retry, restore or replay; ``letters`` are the documents that failed."""
+    documents = result.documents
+    if not documents.changed and not documents.failed and not result.chunks.written:
+        yield good(f"Nothing changed: {counted(documents.unchanged, 'document')} in step ({duration(result.seconds)})")
+    else:
+        revision = listed([f"revision {count(result.revision)}", _generation(result.generation)])
+        headline = f"In step at {revision}"
+        yield bad(f"{headline}, but not all of it") if documents.failed else good(headline)
+        yield labelled("documents", document_counts(documents) or "none")
+        yield labelled("chunks", chunk_counts(result) or "none")
+        yield labelled("cost", sync_cost(result))
+    yield from failures(documents.failed, letters)
+    for text in result.notes:
+        yield note(text)
+
+
+def _generation(number: int | None) -> str:
+    return "" if number is None else f"generation {number}"
+
+
+def document_counts(documents: DocumentCounts) -> str:
+    """``12 added · 3 updated``: the kinds of change that happened."""
+    kinds = (
+        (documents.added, "added"),
+        (documents.updated, "updated"),
+        (documents.metadata_updated, "metadata updated"),
+        (documents.access_updated, "access updated"),
+        (documents.deleted, "deleted"),
+        (documents.failed, "failed"),
+        (documents.unchanged, "unchanged"),
+    )
+    return listed(f"{count(number)} {name}" for number, name in kinds if number)
+
+
+def chunk_counts(result: SyncResult) -> str:
+    """``40 written · 210 reused · 3 deleted``."""
+    chunks = result.chunks
+    kinds = ((chunks.written, "written"), (chunks.reused, "reused"), (chunks.deleted, "deleted"))
+    return listed(f"{count(number)} {name}" for number, name in kinds if number)
+
+
+def sync_cost(result: SyncResult) -> str:
+    """``38 texts embedded (9,120 tokens) · $0.01 · 1.4 s``."""
+    tokens = f" ({counted(result.tokens, 'token')})" if result.tokens else ""
+    dollars = money(result.cost_usd) if result.cost_usd else ""
+    return listed([f"{counted(result.embedded_texts, 'text')} embedded{tokens}", dollars, duration(result.seconds)])
+
+
+def failures(failed: int, letters: Sequence[DeadLetter]) -> Iterator[Text]:
+    """The documents that could not be processed, the first few with their reasons."""
+    if not failed:
+        return
+    yield note(f"{counted(failed, 'document')} could not be processed; what was indexed of them stays:")
+    for letter in letters[:SHOWN_LETTERS]:
+        yield Text.assemble("    ", (letter.doc_id, "bold"), f": {letter.reason}")
+    yield hint("all of them: regen status. When repaired: regen sync, or regen retry")
+
+
+def watch_line(result: SyncResult, clock: str) -> Text:
+    """One line for one round of ``sync --watch``."""
+    counts = result.documents
+    told = document_counts(DocumentCounts(**{
+        name: getattr(counts, name)
+        for name in ("added", "updated", "metadata_updated", "access_updated", "deleted", "failed")
+    })) or "nothing changed"  # fmt: skip
+    mark = ("✗ ", "bold red") if counts.failed else ("✓ ", "bold green")
+    return Text.assemble((f"{clock}  ", "dim"), mark, listed([told, sync_cost(result)]))
+
+
+def plan_lines(plan: Plan) -> Iterator[Text]:
+    """The steps of a plan with their reasons and costs, and the sum."""
+    if plan.empty:
+        yield good(f"Nothing to do: in step at revision {count(plan.catalog_revision)}")
+    else:
+        yield Text(_plan_headline(plan), style="bold")
+        rows = [(step.action, *_costs(step), step.reason) for step in plan.steps]
+        if len(plan.steps) > 1:
+            rows.append(("total", *_costs(plan.totals), ""))
+        header = ("step", "documents", "chunks", "to embed", "tokens", "cost", "time", "reason")
+        yield from table(header, rows, right=range(1, 7))
+    for text in plan.notes:
+        yield note(text)
+
+
+def _plan_headline(plan: Plan) -> str:
+    if plan.from_generation is None:
+        where = f"first generation ({plan.to_generation})"
+    elif plan.from_generation == plan.to_generation:
+        where = f"generation {plan.to_generation}"
+    else:
+        where = f"generation {plan.from_generation} → {plan.to_generation}, {plan.strategy}"
+    return f"Plan for {where}, from revision {count(plan.catalog_revision)}"
+
+
+def _costs(item: Step | Totals) -> tuple[str, ...]:
+    counts = (item.documents, item.chunks, item.texts_to_embed, item.tokens)
+    time = f"~ {duration(item.seconds)}" if item.seconds else "–"
+    return (*(count(number) for number in counts), money(item.cost_usd) if item.cost_usd else "–", time)

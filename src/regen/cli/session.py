@@ -1,0 +1,124 @@
+"""One run of one verb: where its settings are, how it speaks, and how it fails."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import typer
+
+from regen.cli.exits import ExitCode, UsageError, code_of
+from regen.errors import RegenError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from regen.core.results import Progress
+    from regen.index import Index
+
+PLAIN = {"✓": "ok", "✗": "FAILED", "·": "|", "…": "...", "→": "->", "–": "-", "█": "#", "−": "-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The options that every verb has, and what follows from them."""
+
+    config: Path
+    json: bool = False
+    debug: bool = False
+
+    @contextmanager
+    def index(self) -> Iterator[Index]:
+        """Open the index that the configuration describes, and close it afterwards."""
+        from regen.index import open as open_index  # noqa: PLC0415 - heavy; only when a verb runs
+
+        with open_index(self.config) as index:
+            yield index
+
+    def answer(self, data: dict[str, Any], lines: Iterable[Text | str]) -> None:
+        """Give the verb's answer on standard output: one JSON object on one line, or readable lines."""
+        if self.json:
+            self.emit(data)
+        else:
+            show(lines)
+
+    def emit(self, data: dict[str, Any]) -> None:
+        """Write one JSON object on one line of standard output."""
+        typer.echo(orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS, default=str).decode())
+
+    def remark(self, line: Text | str) -> None:
+        """Say something that is not the answer, on standard error."""
+        show([line], error=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[Progress], None] | None]:
+        """Progress bars on standard error while the block runs; None where nobody watches."""
+        if not sys.stderr.isatty():
+            yield None
+            return
+        from regen.cli.progress import ProgressBars  # noqa: PLC0415 - only on a terminal
+
+        with ProgressBars() as bars:
+            yield bars.report
+
+    def confirm(self, question: str, *, hint: str) -> bool:
+        """Ask on standard error. Raises UsageError where nobody can answer."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError("this asks before it acts, and there is no terminal to ask on", hint=hint)
+        return typer.confirm(question, err=True)
+
+    def run(self, verb: Callable[[], None]) -> None:
+        """Run a verb and turn its errors into messages and exit codes."""
+        try:
+            verb()
+        except KeyboardInterrupt:
+            self.remark("Interrupted: what was finished is kept; run the same command again to go on.")
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except RegenError as error:
+            self._tell(error)
+            raise typer.Exit(code_of(error)) from None
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last place that can tell it as one line
+            self._tell(error)
+            raise typer.Exit(ExitCode.ERROR) from None
+
+    def _tell(self, error: Exception) -> None:
+        from regen.cli.rendering_errors import error_data, error_lines  # noqa: PLC0415 - only when something fails
+
+        if self.debug:
+            typer.echo("".join(traceback.format_exception(error)), err=True)
+        if self.json:
+            self.emit({"error": error_data(error)})
+        show(error_lines(error), error=True)
+
+
+def show(lines: Iterable[Text | str], *, error: bool = False) -> None:
+    """Print lines; a terminal or file that cannot show a mark gets its plain spelling."""
+    console = _console(error=error)
+    for line in lines:
+        console.print(_plain(line) if not _speaks_unicode(console) else line, soft_wrap=True)
+
+
+def _console(*, error: bool) -> Console:
+    from rich.console import Console  # noqa: PLC0415 - only when something is shown
+
+    return Console(stderr=error, highlight=False, markup=False, emoji=False)
+
+
+def _speaks_unicode(console: Console) -> bool:
+    return console.encoding.lower().replace("-", "").startswith("utf")
+
+
+def _plain(line: Text | str) -> str:
+    text = str(line)
+    for mark, spelling in PLAIN.items():
+        text = text.replace(mark, spelling)
+    return text

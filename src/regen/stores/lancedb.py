@@ -94,7 +94,8 @@ class LanceStore:
         IndexSettings.of(spec.index)
         with named(collection, self._where):
             self._forget(collection)
-            self._database.create_table(collection, schema=schema_of(spec), exist_ok=True)
+            if not self._exists(collection):
+                self._make(collection, spec)
         found = self._open(collection).layout.dimensions
         if found != spec.dimensions:
             raise StoreError(
@@ -220,6 +221,20 @@ class LanceStore:
             return maintain(handle.table, handle.layout, force=force)
 
     # ── handles ──
+
+    def _exists(self, collection: str) -> bool:
+        try:
+            self._database.open_table(collection)
+        except ValueError:
+            return False
+        return True
+
+    def _make(self, collection: str, spec: CollectionSpec) -> None:
+        try:
+            self._database.create_table(collection, schema=schema_of(spec))
+        except ValueError:
+            if not self._exists(collection):  # else another process was quicker
+                raise
 
     def _open(self, collection: str) -> _Handle:
         with self._lock:

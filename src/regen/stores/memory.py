@@ -49,13 +49,13 @@ class MemoryStore:
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty collection, or check that the one that is there has the same dimensions."""
         with self._lock:
-            found = self._collections.setdefault(collection, _Collection(collection, spec.dimensions, spec.metric))
+            new = _Collection(collection, spec.dimensions, spec.metric, dict(spec.fields))
+            found = self._collections.setdefault(collection, new)
             if found.dimensions != spec.dimensions:
                 raise StoreError(
                     f"collection {collection!r} exists with {found.dimensions} dimensions, not {spec.dimensions}",
                     hint="drop it first, or choose another name",
                 )
-            found.fields.update({key: kind for key, kind in spec.fields.items() if key not in found.fields})
 
     def drop(self, collection: str) -> None:
         """Remove a collection if it is there."""

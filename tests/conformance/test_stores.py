@@ -1,0 +1,27 @@
+"""Every store passes the shipped conformance suite."""
+
+from pathlib import Path
+
+from regen.stores.lancedb import LanceStore
+from regen.stores.memory import MemoryStore
+from regen.testing.stores import StoreConformance
+
+
+class TestMemoryStore(StoreConformance):
+    def make_store(self, tmp_path: Path) -> MemoryStore:
+        """Open a new store."""
+        return MemoryStore.from_url(f"memory://{tmp_path}")
+
+    def another_handle(self, tmp_path: Path) -> MemoryStore:
+        """Open its data once more."""
+        return MemoryStore.from_url(f"memory://{tmp_path}")
+
+
+class TestLanceStore(StoreConformance):
+    def make_store(self, tmp_path: Path) -> LanceStore:
+        """Open a new store."""
+        return LanceStore.from_url("lancedb://.regen/vectors", root=tmp_path)
+
+    def another_handle(self, tmp_path: Path) -> LanceStore:
+        """Open its data once more."""
+        return LanceStore.from_url(f"lancedb://{tmp_path}/.regen/vectors")

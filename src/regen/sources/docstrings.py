@@ -74,15 +74,15 @@ class DocstringsSource:
 
     def _documents(self) -> Iterator[Document | Unreadable]:
         seen: set[str] = set()
-        for shown, file in self._modules():
-            for found in _docstrings(shown, file):
+        library = Path(sysconfig.get_path("stdlib"))
+        for shown, file in self._modules(library):
+            for found in _docstrings(shown, file, library):
                 if found.id not in seen:
                     seen.add(found.id)
                     yield found
 
-    def _modules(self) -> list[tuple[str, Path | None]]:
+    def _modules(self, library: Path) -> list[tuple[str, Path | None]]:
         """Names as shown, with the file to parse, None for what can only be imported; sorted."""
-        library = Path(sysconfig.get_path("stdlib"))
         files = {module: file for file in sorted(library.rglob("*.py")) if (module := _module(file, library))}
         if not files:
             raise SourceError(
@@ -97,10 +97,10 @@ class DocstringsSource:
         return self._wanted is None or any(f"{module}.".startswith(f"{wanted}.") for wanted in self._wanted)
 
 
-def _docstrings(module: str, file: Path | None) -> Iterator[Document | Unreadable]:
+def _docstrings(module: str, file: Path | None, library: Path) -> Iterator[Document | Unreadable]:
     if file is not None:
         try:
-            yield from map(_document, _worthwhile(parsed_docstrings(module, file)))
+            yield from map(_document, _worthwhile(parsed_docstrings(module, file, library)))
         except (OSError, SyntaxError, ValueError) as error:
             yield Unreadable(module, f"{file.name} cannot be parsed: {error}")
     if module in IMPORTED:

@@ -13,15 +13,39 @@ _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _Documented: TypeAlias = ast.ClassDef | _Function
 
 
-def parsed_docstrings(module: str, file: Path) -> Iterator[Docstring]:
-    """The public docstrings of one file, in its order. Raises SyntaxError, ValueError or OSError."""
-    tree = ast.parse(file.read_bytes(), filename=file.name)
+def parsed_docstrings(module: str, file: Path, library: Path) -> Iterator[Docstring]:
+    """The public docstrings of one file, in its order, then those it takes over from private modules of ``library``.
+
+    Raises SyntaxError, ValueError or OSError.
+    """
+    tree = _parse(file)
     if doc := ast.get_docstring(tree):
         yield Docstring(module, "module", "", doc)
-    definitions = list(_definitions(tree.body))
+    yield from _module_docstrings(tree, module, None)
+    for node in _statements(tree.body):
+        if isinstance(node, ast.ImportFrom) and (private := _private_file(node, file, library)):
+            names = {alias.name for alias in node.names}
+            yield from _module_docstrings(_parse(private), module, None if "*" in names else names)
+
+
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_bytes(), filename=file.name)
+
+
+def _private_file(node: ast.ImportFrom, file: Path, library: Path) -> Path | None:
+    """The file of the private module that is imported from, None when it is public or compiled."""
+    if not node.module or not node.module.rpartition(".")[2].startswith("_") or node.level > 1:
+        return None
+    found = (file.parent if node.level else library).joinpath(*node.module.split(".")).with_suffix(".py")
+    return found if found.is_file() and not found.name.startswith("__") else None
+
+
+def _module_docstrings(tree: ast.Module, module: str, names: set[str] | None) -> Iterator[Docstring]:
+    definitions = [node for node in _statements(tree.body) if isinstance(node, _Documented)]
     private = {node.name: node for node in definitions if isinstance(node, ast.ClassDef) and node.name.startswith("_")}
     for node in definitions:
-        yield from _docstrings(node, module, private, in_class=False)
+        if names is None or node.name in names:
+            yield from _docstrings(node, module, private, in_class=False)
 
 
 def _docstrings(
@@ -37,8 +61,9 @@ def _docstrings(
     if doc:
         yield Docstring(name, "class", _class_signature(node), doc)
     for cls in _with_private_bases(node, private):
-        for member in _definitions(cls.body):
-            yield from _docstrings(member, name, private, in_class=True)
+        for member in _statements(cls.body):
+            if isinstance(member, _Documented):
+                yield from _docstrings(member, name, private, in_class=True)
 
 
 def _with_private_bases(node: ast.ClassDef, private: Mapping[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
@@ -49,18 +74,17 @@ def _with_private_bases(node: ast.ClassDef, private: Mapping[str, ast.ClassDef])
             yield from _with_private_bases(private[base.id], private)
 
 
-def _definitions(body: list[ast.stmt]) -> Iterator[_Documented]:
-    """The classes and functions of a body, those under ``if``, ``try`` and ``with`` included."""
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a body, those under ``if``, ``try`` and ``with`` included."""
     for node in body:
-        if isinstance(node, _Documented):
-            yield node
-        elif isinstance(node, ast.If):
-            yield from _definitions([*node.body, *node.orelse])
+        yield node
+        if isinstance(node, ast.If):
+            yield from _statements([*node.body, *node.orelse])
         elif isinstance(node, ast.Try):
             handlers = [statement for handler in node.handlers for statement in handler.body]
-            yield from _definitions([*node.body, *handlers, *node.orelse, *node.finalbody])
+            yield from _statements([*node.body, *handlers, *node.orelse, *node.finalbody])
         elif isinstance(node, ast.With):
-            yield from _definitions(node.body)
+            yield from _statements(node.body)
 
 
 def _class_signature(node: ast.ClassDef) -> str:

@@ -127,7 +127,8 @@ def test_every_target_in_the_tables_exists() -> None:
     """A name in a table that leads nowhere would only be noticed by a user."""
     kinds = (registry.SOURCES, registry.EMBEDDERS, registry.STORES, registry.CATALOGS)
     adapters = [adapter for kind in kinds for adapter in kind.adapters.values()]
-    for adapter in [*adapters, *registry.WRAPPERS.values(), registry._ADAPT]:
+    own = [value for value in vars(registry).values() if isinstance(value, registry.Adapter)]
+    for adapter in [*adapters, *own]:
         module, _, attribute = adapter.target.partition(":")
         assert callable(getattr(importlib.import_module(module), attribute))
 

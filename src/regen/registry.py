@@ -19,8 +19,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final, cast
 
+from regen.core.chunking import Chunker
+from regen.core.recipe import Chunking
 from regen.errors import ConfigError, MissingExtra
-from regen.ports import Embedder, Source, Store
+from regen.ports import Embedder, Source, Store, VectorCache
 from regen.ports.catalog import Catalog
 
 
@@ -86,13 +88,12 @@ CATALOGS: Final = Kind(
     "regen.catalogs",
     "{name}://…",
 )
-WRAPPERS: Final[Mapping[str, Adapter]] = {
-    "checked": Adapter("regen.embedders.checked:CheckedEmbedder"),
-    "limited": Adapter("regen.embedders.limits:RateLimitedEmbedder"),
-    "metered": Adapter("regen.embedders.metered:MeteredEmbedder"),
-    "retrying": Adapter("regen.embedders.retrying:RetryingEmbedder"),
-}
 _ADAPT: Final = Adapter("regen.embedders.adapted:adapt")
+_CHECKED: Final = Adapter("regen.embedders.checked:CheckedEmbedder")
+_PRICED: Final = Adapter("regen.embedders.priced:PricedEmbedder")
+_LIMITED: Final = Adapter("regen.embedders.limits:RateLimitedEmbedder")
+_RETRYING: Final = Adapter("regen.embedders.retrying:RetryingEmbedder")
+_CACHE: Final = Adapter("regen.embedders.cached:EmbeddingCache")
 _PYTHON: Final = "python:"
 
 
@@ -131,9 +132,33 @@ def make_embedder(
     return cast("Embedder", factory(model, **options))
 
 
-def wrap_embedder(embedder: Embedder, wrapper: str, **settings: Any) -> Embedder:
-    """The embedder inside one of :data:`WRAPPERS`, which is an embedder again."""
-    return cast("Embedder", _load(WRAPPERS[wrapper])(embedder, **settings))
+def wrap_embedder(
+    embedder: Embedder,
+    *,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    attempts: int,
+    price_per_million_tokens: float | None,
+) -> Embedder:
+    """An embedder held to its contract, retried, limited and priced, from the inside out."""
+    wrapped = _load(_CHECKED)(embedder)
+    if price_per_million_tokens is not None:
+        wrapped = _load(_PRICED)(wrapped, price_per_million_tokens)
+    if requests_per_minute is not None or tokens_per_minute is not None:
+        wrapped = _load(_LIMITED)(wrapped, requests_per_minute, tokens_per_minute)
+    return cast("Embedder", _load(_RETRYING)(wrapped, attempts))
+
+
+def make_cache(path: str | Path) -> VectorCache:
+    """The embedding cache in a file, made if it is not there."""
+    return cast("VectorCache", _load(_CACHE)(path))
+
+
+def make_chunker(name: str, settings: Chunking, root: str | Path) -> Chunker:
+    """The chunker that ``python:module:Name`` names: made with ``settings`` if it takes them. Raises ConfigError."""
+    found = load_python(name, Path(root))
+    made = _made(found, {"settings": settings}, name, Chunker) if isinstance(found, type) else found
+    return cast("Chunker", _checked(made, Chunker, name))
 
 
 def make_store(url: str, root: str | Path) -> Store:

@@ -15,11 +15,11 @@ _leases = schema.leases.c
 class Leases(Database):
     """Statements on ``leases``."""
 
-    def acquire(self, name: str, owner: str, *, at: float, seconds: float, takeover: bool = False) -> Lease:
+    def acquire(self, name: str, owner: str, *, at: float, seconds: float, dead: str | None = None) -> Lease:
         """Take a lease that is free, expired or already ours, or of an owner known to be dead."""
         with self.writing() as connection:
             held = connection.execute(select(_leases.owner, _leases.expires_at).where(_leases.name == name)).fetchone()
-            if held is not None and held[0] != owner and held[1] > at and not takeover:
+            if held is not None and held[0] != owner and held[1] > at and held[0] != dead:
                 raise CatalogBusy(
                     f"{name} is being written by {held[0]}",
                     hint=f"wait for it to finish; should it be dead, its lease runs out in {held[1] - at:.0f} s",

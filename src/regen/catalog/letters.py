@@ -116,6 +116,15 @@ class Letters(Database):
                     )
                 )
 
+    def rate(self) -> float | None:
+        """Embedded texts per second over the last runs that embedded any."""
+        statement = select(schema.runs.c.result).order_by(schema.runs.c.id.desc()).limit(20)
+        with self.reading() as connection:
+            results = [orjson.loads(row[0]) for row in connection.execute(statement)]
+        texts = sum(result.get("embedded_texts", 0) for result in results)
+        seconds = sum(result["seconds"] for result in results if result.get("embedded_texts"))
+        return texts / seconds if texts and seconds else None
+
     def total_cost(self) -> float:
         """US dollars, all runs together."""
         with self.reading() as connection:

@@ -129,6 +129,16 @@ class WorkQueue(Database):
             after = page[-1][-1]
             yield [(_fence_entry(row), Placement(*row[6:11])) for row in page]
 
+    def placed(self, generation: int, ids: Sequence[str]) -> dict[str, Placement]:
+        """The placements of those of the ids that the generation holds."""
+        statement = (
+            select(_docs.doc_id, *_PLACEMENT_COLUMNS)
+            .join_from(schema.placements, schema.documents, _placed.doc_key == _docs.doc_key)
+            .where(_placed.generation == generation, self.among(_docs.doc_id, ids))
+        )
+        with self.reading() as connection:
+            return {row[0]: Placement(*row[1:]) for row in connection.execute(statement)}
+
     def begin_write(self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float) -> int:
         """Record which chunks are about to be written; the token is unique for ever."""
         with self.writing() as connection:

@@ -24,10 +24,10 @@ Outcome: TypeAlias = Literal["added", "content", "metadata", "access", "unchange
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A delivered document whose fingerprint differs from what its source last delivered."""
+    """A delivered document whose fingerprint differs from what its source last delivered (None: it has no source)."""
 
     document: Document
-    fingerprint: bytes
+    fingerprint: bytes | None
     stamp: str | None = None
 
 

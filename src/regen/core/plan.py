@@ -106,7 +106,9 @@ class Plan:
                 notes=tuple(data["notes"]),
             )
         except (KeyError, TypeError) as error:
-            raise ConfigError(f"the plan is damaged: {error}", hint="make a new one with `regen plan --out FILE`") from None
+            raise ConfigError(
+                f"the plan is damaged: {error}", hint="make a new one with `regen plan --out FILE`"
+            ) from None
 
 
 def only_costly(steps: Sequence[Step]) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -87,6 +88,15 @@ class SearchResult:
     space: str
     hits: list[Hit]
     explanation: Explanation
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, position: int) -> Hit:
+        return self.hits[position]
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9; with ``explain`` also how it came about."""

@@ -144,6 +144,19 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class VectorCache(Protocol):
+    """A cache of vectors by space and text."""
+
+    def get_many(self, space: str, texts: Sequence[str]) -> dict[int, Vector]:
+        """The vectors that are there, by position in ``texts``. Raises SpaceMismatch for another dimension."""
+        ...
+
+    def put_many(self, space: str, texts: Sequence[str], vectors: Vectors) -> None:
+        """Keep vectors."""
+        ...
+
+
 # ── stores ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 FieldKind: TypeAlias = Literal["string", "number", "boolean", "strings"]

@@ -250,6 +250,14 @@ class CatalogReader(Protocol):
         """All placements of a generation with their documents' facts, in pages, each page of one moment."""
         ...
 
+    def placed(self, generation: int, ids: Sequence[str]) -> dict[str, Placement]:
+        """The placements of those of the ids that the generation holds."""
+        ...
+
+    def rate(self) -> float | None:
+        """Embedded texts per second over the last runs that embedded any, None when there was none."""
+        ...
+
     def counts(self, generation: int) -> GenerationCounts:
         """The numbers that ``status`` shows."""
         ...
@@ -268,6 +276,14 @@ class CatalogReader(Protocol):
 
     def past_state(self, doc_id: str, revision: int) -> PastState:
         """A document as it was at a revision. Raises NotFound when that is not kept (any more)."""
+        ...
+
+    def holder(self, name: str) -> Lease | None:
+        """Who holds a lease, expired or not."""
+        ...
+
+    def buried(self, generation: int) -> list[str]:
+        """The ids of all dead letters of one generation, or of the source stage."""
         ...
 
     def total_cost(self) -> float:
@@ -359,16 +375,16 @@ class Catalog(CatalogReader, Protocol):
         """Record dead letters; a repeated one counts an attempt more."""
         ...
 
-    def clear_source_letters(self, ids: Sequence[str]) -> None:
-        """Forget source-stage dead letters of documents that were delivered, or are gone."""
+    def unearth(self, generation: int, ids: Sequence[str]) -> None:
+        """Forget dead letters of documents that have been placed, delivered, or are gone."""
         ...
 
     def revive(self) -> int:
         """Give all dead letters of generations another try; how many."""
         ...
 
-    def acquire(self, name: str, owner: str, *, at: float, seconds: float, takeover: bool = False) -> Lease:
-        """Take a lease that is free, expired or already ours; with ``takeover`` from an owner known to be dead.
+    def acquire(self, name: str, owner: str, *, at: float, seconds: float, dead: str | None = None) -> Lease:
+        """Take a lease that is free, expired or already ours, or that ``dead``, an owner known to be dead, holds.
 
         Raises CatalogBusy, naming the owner.
         """

@@ -1,0 +1,178 @@
+"""From texts to vectors: packed into calls by tokens, run concurrently, counted, and bisected down to a bad text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from regen.core.recipe import Recipe
+from regen.errors import BudgetExceeded, EmbedderContract, EmbedderError, RegenError, TextRejected
+from regen.ports import Embedder, Vector, VectorCache, Vectors
+from regen.spaces.vectors import normalize, unusable_rows
+
+CHARACTERS_PER_TOKEN: Final = 4
+HOPELESS: Final = 8
+"""So many texts failing one after the other, with none ever succeeding, means the model fails, not the texts."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """The future vector of one distinct text. Exactly one of ``vector`` and ``error`` is set in the end."""
+
+    text: str
+    vector: Vector | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a run has sent to the model. ``tokens`` are exact for models with a price or a token limit, else estimated."""
+
+    texts: int = 0
+    tokens: int = 0
+    usd: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class TextEmbedder:
+    """Fills slots. One instance serves one run; its methods are called by one thread, its calls run in several."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        recipe: Recipe,
+        *,
+        cache: VectorCache | None = None,
+        budget_usd: float | None = None,
+        concurrency: int | None = None,
+        exact_tokens: bool = False,
+    ) -> None:
+        self._embedder, self._recipe, self._cache = embedder, recipe, cache
+        self._budget = budget_usd
+        self._exact = exact_tokens or budget_usd is not None or embedder.info.price_per_million_tokens > 0
+        self._concurrency = max(1, concurrency or embedder.info.concurrency)
+        self._pool = ThreadPoolExecutor(self._concurrency, "regen-embed") if self._concurrency > 1 else None
+        self._failures_before_success = 0
+        self._succeeded = False
+        self.spent = Spent()
+
+    def close(self) -> None:
+        """Wait for the calls under way."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def fill(self, slots: Sequence[Slot]) -> None:
+        """Give every slot a vector or an error. Raises what stops the whole run: budget, contract, lost connection."""
+        slots = self._fill_from_cache(slots)
+        calls = list(self._pack(slots))
+        if self._pool is None or len(calls) == 1:
+            for call in calls:
+                self._call(*call)
+        else:
+            for future in [self._pool.submit(self._call, *call) for call in calls]:
+                future.result()
+
+    def _fill_from_cache(self, slots: Sequence[Slot]) -> list[Slot]:
+        if self._cache is None or not slots:
+            return list(slots)
+        for position, vector in self._cache.get_many(self._recipe.space, [slot.text for slot in slots]).items():
+            slots[position].vector = vector
+        return [slot for slot in slots if slot.vector is None]
+
+    def _pack(self, slots: Sequence[Slot]) -> Iterator[tuple[list[Slot], list[int]]]:
+        """Calls of at most the model's number of texts and tokens; texts of like length share a call."""
+        info = self._embedder.info
+        prefix = self._recipe.embedding.document_prefix
+        texts = [prefix + slot.text for slot in slots]
+        if self._exact:
+            counts = [len(starts) for starts in self._embedder.token_starts(texts)]
+        else:
+            counts = [len(text) // CHARACTERS_PER_TOKEN + 1 for text in texts]
+        batch: list[Slot] = []
+        tokens: list[int] = []
+        total = 0
+        for slot, count in zip(slots, counts, strict=True):
+            if batch and (len(batch) >= info.max_batch_texts or total + count > info.max_batch_tokens):
+                yield batch, tokens
+                batch, tokens, total = [], [], 0
+            batch.append(slot)
+            tokens.append(count)
+            total += count
+        if batch:
+            yield batch, tokens
+
+    def _call(self, slots: list[Slot], tokens: list[int]) -> None:
+        """One call, bisected when the provider refuses it."""
+        self._spend(len(slots), sum(tokens))
+        prefix = self._recipe.embedding.document_prefix
+        try:
+            vectors = self._embedder.embed_documents([prefix + slot.text for slot in slots])
+        except (EmbedderContract, BudgetExceeded):
+            raise
+        except Exception as error:
+            if _stops_the_run(error):
+                raise
+            self._bisect(slots, tokens, error)
+            return
+        self._accept(slots, vectors)
+
+    def _bisect(self, slots: list[Slot], tokens: list[int], error: Exception) -> None:
+        if len(slots) == 1:
+            slots[0].error = f"the model rejected the text: {_reason(error)}"
+            self._count_failure(error)
+            return
+        middle = len(slots) // 2
+        self._call(slots[:middle], tokens[:middle])
+        self._call(slots[middle:], tokens[middle:])
+
+    def _count_failure(self, error: Exception) -> None:
+        self._failures_before_success += 1
+        if not self._succeeded and self._failures_before_success >= HOPELESS:
+            raise EmbedderError(
+                f"the model refused the first {HOPELESS} texts one by one and accepted none: {_reason(error)}",
+                hint="`regen doctor` tries the model with a plain text; nothing that is indexed was lost",
+            ) from error
+
+    def _accept(self, slots: list[Slot], vectors: Vectors) -> None:
+        self._succeeded = True
+        bad = unusable_rows(vectors)
+        for row, reason in bad.items():
+            slots[row].error = f"the model's vector {reason}"
+        good = [row for row in range(len(slots)) if row not in bad] if bad else range(len(slots))
+        kept = np.asarray(vectors[list(good)] if bad else vectors, dtype=np.float32)
+        if self._recipe.embedding.normalize:
+            kept = normalize(kept)
+        for row, vector in zip(good, kept, strict=True):
+            slots[row].vector = vector
+        if self._cache is not None and len(kept):
+            self._cache.put_many(self._recipe.space, [slots[row].text for row in good], kept)
+
+    def _spend(self, texts: int, tokens: int) -> None:
+        """Count before the call, so that a budget stops before it is passed and a retry is paid for."""
+        usd = tokens * self._embedder.info.price_per_million_tokens / 1e6
+        with self.spent.lock:
+            if self._budget is not None and self.spent.usd + usd > self._budget:
+                raise BudgetExceeded(
+                    f"the next call would cost ${usd:.4f} and pass the budget of ${self._budget:.2f} "
+                    f"(spent: ${self.spent.usd:.4f})",
+                    hint="raise limits.budget_usd and run the same command again: nothing is paid twice",
+                )
+            self.spent.texts += texts
+            self.spent.tokens += tokens
+            self.spent.usd += usd
+
+
+def _stops_the_run(error: Exception) -> bool:
+    """Errors of the connection or of regen itself say nothing about a text."""
+    if isinstance(error, TextRejected):
+        return False
+    return isinstance(error, RegenError | ConnectionError | TimeoutError | MemoryError)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

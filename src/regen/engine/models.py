@@ -1,0 +1,78 @@
+"""Which model and which chunker serve a generation: always those of the recipe it was built by (I1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from regen.core.chunking import Chunker, make_chunker
+from regen.core.recipe import Chunking, Embedding, Recipe
+from regen.errors import SpaceMismatch
+from regen.ports import Embedder, ModelInfo, Vectors
+from regen.ports.catalog import Generation
+
+
+def resolve_embedding(
+    info: ModelInfo,
+    *,
+    revision: str | None = None,
+    document_prefix: str | None = None,
+    query_prefix: str | None = None,
+    normalize: bool = True,
+) -> Embedding:
+    """What a model says of itself, with what the configuration overrides."""
+    return Embedding(
+        model=info.name,
+        dimensions=info.dimensions,
+        revision=info.revision if revision is None else revision,
+        document_prefix=info.document_prefix if document_prefix is None else document_prefix,
+        query_prefix=info.query_prefix if query_prefix is None else query_prefix,
+        normalize=normalize,
+    )
+
+
+@dataclass(slots=True)
+class Models:
+    """The configured model, and others that older generations need.
+
+    ``make`` finds a model by its name, wrapped as the configured one is. ``segment`` embeds sentences for the semantic
+    chunker; ``load_chunker`` finds a ``python:module:Class`` chunker.
+    """
+
+    recipe: Recipe
+    embedder: Embedder
+    make: Callable[[str], Embedder]
+    segment: Callable[[Sequence[str]], Vectors]
+    load_chunker: Callable[[str, Chunking], Chunker]
+    _others: dict[str, Embedder] = field(default_factory=dict)
+
+    def embedder_for(self, generation: Generation) -> Embedder:
+        """The model that a generation was built with. Raises SpaceMismatch when it cannot be had."""
+        wanted, ours = generation.recipe.embedding, self.recipe.embedding
+        if (wanted.model, wanted.revision, wanted.dimensions) == (ours.model, ours.revision, ours.dimensions):
+            return self.embedder
+        if wanted.model not in self._others:
+            self._others[wanted.model] = self.make(wanted.model)
+        found = self._others[wanted.model]
+        if found.info.dimensions != wanted.dimensions or found.info.revision != wanted.revision:
+            raise SpaceMismatch(
+                f"generation {generation.number} is of space {generation.recipe.space} ({wanted.model}, "
+                f"{wanted.dimensions} dimensions, revision {wanted.revision!r}); the model at hand, of space "
+                f"{_space(generation.recipe, found.info)}, gives {found.info.dimensions} dimensions and is of revision "
+                f"{found.info.revision!r}",
+                hint="install the version of the model that built the generation, or build a new generation",
+            )
+        return found
+
+    def chunker_for(self, recipe: Recipe, embedder: Embedder) -> Chunker:
+        """The chunker of a recipe, counting tokens as its model does."""
+        if recipe.chunking.kind.startswith("python:"):
+            return self.load_chunker(recipe.chunking.kind, recipe.chunking)
+        return make_chunker(recipe.chunking, embedder.token_starts, self.segment)
+
+
+def _space(recipe: Recipe, info: ModelInfo) -> str:
+    embedding = resolve_embedding(
+        info, document_prefix=recipe.embedding.document_prefix, normalize=recipe.embedding.normalize
+    )
+    return Recipe(embedding).space

@@ -1,0 +1,157 @@
+"""From documents that are behind to the writes that bring them up to date: chunks, differences, vectors to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+
+from regen.core.chunking import Chunker, pieces
+from regen.core.chunks import Chunk, chunk_id, identify, pack_keys, point_id, text_key, unpack, unpack_keys
+from regen.core.placing import REWRITE, Need, diff_chunks, input_hash, need, payload_hash
+from regen.core.recipe import Recipe
+from regen.engine.embedding import Slot
+from regen.errors import DocumentError
+from regen.ports import Store
+from regen.ports.catalog import CatalogReader, Holder, Work
+
+
+@dataclass(slots=True)
+class Task:
+    """What one document needs. ``new`` are positions in ``chunks``; ``slots`` hold their vectors, in the same order."""
+
+    work: Work
+    need: Need
+    hashes: tuple[bytes, bytes] = (b"", b"")
+    chunks: list[Chunk] = field(default_factory=list)
+    new: tuple[int, ...] = ()
+    kept: dict[bytes, bytes] = field(default_factory=dict)
+    dropped: bytes = b""
+    slots: list[Slot] = field(default_factory=list)
+    error: str | None = None
+    repays: bool = False  # kept points need their payload brought up to date
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The document's metadata."""
+        loaded: dict[str, Any] = orjson.loads(self.work.metadata)
+        return loaded
+
+    @property
+    def access(self) -> list[str] | None:
+        """The document's access list."""
+        return None if self.work.access is None else orjson.loads(self.work.access)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Tasks that are written together, and the distinct texts that must be embedded for them."""
+
+    tasks: list[Task]
+    to_embed: list[Slot]
+
+
+class Preparer:
+    """Turns work into batches for one generation. Reads catalog and store; writes nothing."""
+
+    def __init__(
+        self, generation: int, collection: str, recipe: Recipe, chunker: Chunker, reader: CatalogReader
+    ) -> None:
+        self._generation, self._collection, self._recipe = generation, collection, recipe
+        self._chunker, self._reader = chunker, reader
+        self._inflight: dict[str, Slot] = {}
+
+    def prepare(self, works: Sequence[Work], store: Store) -> Batch:
+        """Decide what each document needs and find the vectors that are held already."""
+        tasks = [self._decide(work) for work in works]
+        self._split([task for task in tasks if task.need == "replace" and task.error is None])
+        return Batch(tasks, self._find_vectors(tasks, store))
+
+    def finished(self, batch: Batch) -> None:
+        """A batch is committed: the catalog knows its texts now."""
+        for slot in batch.to_embed:
+            self._inflight.pop(slot.text, None)
+
+    def _decide(self, work: Work) -> Task:
+        placed = work.placement
+        if work.deleted:
+            return Task(work, "delete", dropped=placed.chunks if placed else b"")
+        try:
+            values = self._recipe.text.values(orjson.loads(work.metadata)) if self._recipe.text.keys else ()
+        except DocumentError as error:
+            return Task(work, "replace", error=str(error))
+        wanted = (input_hash(work.content_hash, values), payload_hash(work.metadata_hash, work.access_hash))
+        found = need(
+            deleted=False,
+            placed_revision=placed.revision if placed else None,
+            placed=(placed.input_hash, placed.payload_hash) if placed else None,
+            wanted=wanted,
+        )
+        task = Task(work, found, wanted)
+        if found in {"payload", "touch"}:
+            assert placed is not None
+            task.kept, task.repays = dict(unpack(placed.chunks)), found == "payload"
+        return task
+
+    def _split(self, tasks: Sequence[Task]) -> None:
+        spans = self._chunker.split([task.work.text for task in tasks])
+        for task, cut in zip(tasks, spans, strict=True):
+            work, placed = task.work, task.work.placement
+            values = self._recipe.text.values(task.metadata) if self._recipe.text.keys else ()
+            task.chunks = identify(work.doc_id, pieces(work.text, cut, self._recipe.text, values))
+            rewrite = placed is None or placed.revision == REWRITE
+            diff = diff_chunks(task.chunks, b"" if rewrite or placed is None else placed.chunks)
+            task.new, task.kept, task.dropped = diff.new, diff.kept, diff.dropped
+            if rewrite and placed is not None:
+                task.dropped = placed.chunks
+            if not task.chunks:
+                task.error = "the document has no text to embed"
+            task.repays = bool(task.kept) and placed is not None and placed.payload_hash != task.hashes[1]
+
+    def _find_vectors(self, tasks: Sequence[Task], store: Store) -> list[Slot]:
+        """Give every new chunk a slot: of a text under way, of a point that holds it, or to be embedded."""
+        fresh: dict[str, Slot] = {}
+        for task in tasks:
+            for position in task.new:
+                text = task.chunks[position].embedded_text
+                slot = self._inflight.get(text) or fresh.get(text)
+                if slot is None:
+                    slot = fresh[text] = Slot(text)
+                task.slots.append(slot)
+        if fresh:
+            self._copy_held(fresh, store)
+        to_embed = [slot for slot in fresh.values() if slot.vector is None]
+        self._inflight.update((slot.text, slot) for slot in to_embed)
+        return to_embed
+
+    def _copy_held(self, fresh: dict[str, Slot], store: Store) -> None:
+        """Vectors that the generation itself holds for other documents, or under points to be rewritten."""
+        by_key = {text_key(text): text for text in fresh}
+        points = {}
+        for holder in self._reader.holders(self._generation, list(by_key)):
+            text = by_key[holder.text_key]
+            if (point := _held_point(holder, text)) is not None:
+                points[point] = fresh[text]
+        if points:
+            ids, vectors = store.fetch(self._collection, list(points))
+            for found, vector in zip(ids, vectors, strict=True):
+                if np.isfinite(vector).all() and vector.any():
+                    points[found].vector = vector
+
+
+def _held_point(holder: Holder, text: str) -> str | None:
+    """The point under which a holder holds a text, None when its key only collides or its placement has moved on."""
+    wanted = chunk_id(holder.doc_id, text, 0)
+    token = dict(unpack(holder.chunks)).get(wanted)
+    return None if token is None else point_id(wanted, token)
+
+
+def keys_before_and_after(task: Task) -> tuple[tuple[int, ...], tuple[int, ...], bytes]:
+    """Text keys that the document no longer holds, those it holds anew, and all of them packed in chunk order."""
+    keys = [text_key(chunk.embedded_text) for chunk in task.chunks]
+    before = set(unpack_keys(task.work.placement.text_keys)) if task.work.placement else set()
+    after = set(keys)
+    return tuple(before - after), tuple(after - before), pack_keys(keys)

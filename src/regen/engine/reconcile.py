@@ -1,0 +1,115 @@
+"""The one loop: compare what the log says with what the placements say, and close the difference.
+
+    claim → read → chunk → ids − placed ids → find vectors │ embed │ intent → store → placement → garbage
+
+The three parts divided by bars overlap. Work is derived from state, never from a message, so no crash can lose any.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from regen.core.chunking import Chunker
+from regen.core.results import ChunkCounts, Progress
+from regen.engine.embedding import Spent, TextEmbedder
+from regen.engine.lease import HeldLease
+from regen.engine.pipeline import run_pipeline
+from regen.engine.prepare import Batch, Preparer
+from regen.engine.settings import Limits
+from regen.engine.write import Writer
+from regen.ports import Embedder, Store, VectorCache
+from regen.ports.catalog import Catalog, Generation, Work
+
+ACCESS_LANE, ALL_LANES = 0, None
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """What one run did to one generation. ``head`` is the end of the log that it caught up with."""
+
+    chunks: ChunkCounts
+    spent: Spent
+    documents: int
+    failed: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Everything a generation's reconcile needs. ``filterable`` limits the metadata fields (None: learn them)."""
+
+    catalog: Catalog
+    store: Store
+    embedder: Embedder
+    chunker: Chunker
+    limits: Limits
+    cache: VectorCache | None = None
+    filterable: frozenset[str] | None = None
+
+    def run(
+        self, generation: Generation, lease: HeldLease, *, progress: Callable[[Progress], None] | None = None
+    ) -> Reconciled:
+        """Bring the generation up to the end of the log as it is now. Raises what stops a run; all committed work stays."""
+        catalog = self.catalog
+        writer = Writer(catalog, self.store, generation, lease, self.filterable)
+        if catalog.abandon_writes(generation.number, lease.lease, at=time.time()):
+            writer.collect_garbage()
+        head = catalog.head()
+        embedding = TextEmbedder(
+            self.embedder,
+            generation.recipe,
+            cache=self.cache,
+            budget_usd=self.limits.budget_usd,
+            concurrency=self.limits.concurrency,
+            exact_tokens=self.limits.tokens_per_minute is not None,
+        )
+        try:
+            if head > generation.watermark:
+                self._catch_up(generation, head, embedding, writer, progress)
+                catalog.advance(generation.number, head)
+            writer.collect_garbage()
+        finally:
+            embedding.close()
+        done = writer.written
+        return Reconciled(done.chunks, embedding.spent, done.documents, done.failed, head)
+
+    def _catch_up(
+        self,
+        generation: Generation,
+        head: int,
+        embedding: TextEmbedder,
+        writer: Writer,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        preparer = Preparer(generation.number, generation.collection, generation.recipe, self.chunker, self.catalog)
+        total = self.catalog.counts(generation.number).pending if progress else None
+
+        def write(batch: Batch) -> None:
+            writer.write(batch)
+            preparer.finished(batch)
+            if progress:
+                done, spent = writer.written.documents + writer.written.failed, embedding.spent
+                progress(Progress("index", done, total, "documents", spent.texts, spent.usd))
+
+        # Revoked and granted access reaches the store before anything that costs time; the fence applied it already.
+        for lane in (ACCESS_LANE, ALL_LANES):
+            run_pipeline(
+                (preparer.prepare(works, self.store) for works in self._behind(generation, head, lane)),
+                lambda batch: embedding.fill(batch.to_embed),
+                write,
+            )
+
+    def _behind(self, generation: Generation, head: int, lane: int | None) -> Iterator[list[Work]]:
+        after = generation.watermark
+        while works := self.catalog.behind(
+            generation.number,
+            after=after,
+            upto=head,
+            lane=lane,
+            limit=self.limits.batch_documents,
+            max_bytes=self.limits.batch_bytes,
+        ):
+            yield works
+            after = works[-1].revision

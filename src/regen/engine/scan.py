@@ -1,0 +1,248 @@
+"""From a source to the change log: what really changed, by facet, and what has vanished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from regen.core.changes import Candidate, State, candidate, classify, state_of
+from regen.core.documents import Document, Unreadable
+from regen.core.results import DeadLetter, DocumentCounts, Progress
+from regen.engine.settings import Limits
+from regen.errors import ConfigError, DocumentError, DuplicateDocument, MassDelete
+from regen.ports import ScanBatch, Source
+from regen.ports.catalog import SOURCE_STAGE, Catalog, CatalogReader, Known
+
+MIN_FOR_MASS_DELETE = 10
+"""In a handful of documents any deletion is a large share."""
+
+
+@dataclass(slots=True)
+class Observed:
+    """What one batch of a scan says: candidates to log, and what needs no logging."""
+
+    candidates: list[Candidate]
+    unchanged: int
+    seen: list[int]
+    restamped: dict[str, str]
+    failed: list[DeadLetter]
+    delivered: list[str]
+
+
+@dataclass(slots=True)
+class ScanPlan:
+    """What a dry scan found: classified candidates go to ``visit``; here are the counts and what has vanished."""
+
+    counts: DocumentCounts
+    vanished: list[str]
+    digest: str
+    changes: set[bytes]
+    revision: int
+
+
+@dataclass(slots=True)
+class Scanner:
+    """Scans one source against the catalog. ``content_keys`` is the metadata that the text template names."""
+
+    source: Source
+    reader: CatalogReader
+    content_keys: Sequence[str]
+    limits: Limits
+    progress: Callable[[Progress], None] | None = None
+    _seen: bytearray = field(default_factory=bytearray)
+    _fresh: set[str] = field(default_factory=set)
+
+    def observe(self) -> Iterator[Observed]:
+        """Go through the source once, batch by batch, deciding; the catalog is only read."""
+        done = 0
+        for batch in self.source.scan(self.reader):
+            yield self.judge(batch)
+            done += len(batch.documents) + len(batch.untouched) + len(batch.unreadable)
+            if self.progress:
+                self.progress(Progress("scan", done, None))
+
+    def judge(self, batch: ScanBatch) -> Observed:
+        """Which documents of a batch differ from what their source last delivered."""
+        documents = batch.documents
+        ids = [document.id for document in documents]
+        others = [*batch.untouched, *(item.id for item in batch.unreadable)]
+        known = self.reader.known(ids + others)
+        observed = Observed([], len(batch.untouched), [], {}, [], ids)
+        for document in documents:
+            self._judge(document, known.get(document.id), batch.stamps.get(document.id), observed)
+        for doc_id in others:
+            if (found := known.get(doc_id)) is not None:
+                observed.seen.append(found.doc_key)
+        observed.failed += [_source_letter(item) for item in batch.unreadable]
+        self._mark(observed.seen)
+        return observed
+
+    def _judge(self, document: Document, known: Known | None, stamp: str | None, observed: Observed) -> None:
+        if known is not None:
+            self._refuse_repetition(document.id, known.doc_key)
+            observed.seen.append(known.doc_key)
+        else:
+            self._refuse_fresh_repetition(document.id)
+        try:
+            found = self._candidate(document, stamp)
+        except DocumentError as error:
+            observed.failed.append(_source_letter(Unreadable(document.id, str(error))))
+            observed.delivered.remove(document.id)
+            return
+        if known is None or known.fingerprint != found.fingerprint:
+            observed.candidates.append(found)
+            return
+        observed.unchanged += 1
+        if stamp is not None:
+            observed.restamped[document.id] = stamp
+
+    def _candidate(self, document: Document, stamp: str | None) -> Candidate:
+        return checked(document, self.limits, stamp)
+
+    def _refuse_repetition(self, doc_id: str, key: int) -> None:
+        if key < len(self._seen) and self._seen[key]:
+            raise _duplicate(doc_id, self.source.name)
+        self._mark([key])
+
+    def _refuse_fresh_repetition(self, doc_id: str) -> None:
+        if doc_id in self._fresh:
+            raise _duplicate(doc_id, self.source.name)
+        self._fresh.add(doc_id)
+
+    def _mark(self, keys: Iterable[int]) -> None:
+        for key in keys:
+            if key >= len(self._seen):
+                self._seen.extend(bytes(key + 65_536 - len(self._seen)))
+            self._seen[key] = 1
+
+    def logged(self, keys: Iterable[int]) -> None:
+        """New documents have keys now: from here on the catalog remembers them, not this object."""
+        self._mark(keys)
+        self._fresh.clear()
+
+    def vanished(self, *, allow_mass_delete: bool) -> list[str]:
+        """What a full source no longer has. Raises MassDelete when that is implausibly much."""
+        if not self.source.full:
+            return []
+        missing, alive = self.reader.vanished(self.source.name, self._seen)
+        share = len(missing) / alive if alive else 0.0
+        if share > self.limits.max_delete_share and len(missing) >= MIN_FOR_MASS_DELETE and not allow_mass_delete:
+            raise MassDelete(
+                f"source {self.source.name!r} no longer has {len(missing):,} of {alive:,} documents ({share:.0%}); "
+                f"more than {self.limits.max_delete_share:.0%} at once looks like a mistake, so none was deleted",
+                hint="check the source; if they are really gone, repeat with --allow-mass-delete "
+                "(or raise limits.max_delete_share)",
+            )
+        return missing
+
+
+def checked(document: Document, limits: Limits, stamp: str | None = None) -> Candidate:
+    """Fingerprint a document after checking its form. Raises DocumentError."""
+    if not isinstance(document.id, str) or not document.id:
+        raise ConfigError(f"document id {document.id!r} is not a non-empty string")
+    if not isinstance(document.text, str):
+        raise DocumentError(f"text is {type(document.text).__name__}, not a string")
+    if len(document.text) > limits.max_document_bytes // 4 and len(document.text.encode()) > limits.max_document_bytes:
+        raise DocumentError(
+            f"the text has {len(document.text.encode()):,} bytes; the limit is {limits.max_document_bytes:,}",
+            hint="split the document, or raise limits.max_document_bytes",
+        )
+    if isinstance(document.access, str):
+        raise DocumentError(f"access is the string {document.access!r}", hint=f"write a list: [{document.access!r}]")
+    return candidate(document, stamp)
+
+
+def scan_and_log(
+    scanner: Scanner, catalog: Catalog, *, allow_mass_delete: bool, only: set[bytes] | None = None
+) -> DocumentCounts:
+    """One pass over a source into the change log. With ``only``, exactly these changes (by :func:`change_key`)."""
+    counts = DocumentCounts()
+    failing = set(catalog.buried(SOURCE_STAGE))
+    for observed in scanner.observe():
+        chosen = observed.candidates
+        if only is not None:
+            chosen = [item for item in chosen if change_key(item.document.id, item.fingerprint) in only]
+        log_observed(scanner, catalog, observed, chosen, counts, failing)
+    gone = scanner.vanished(allow_mass_delete=allow_mass_delete)
+    if only is not None:
+        gone = [doc_id for doc_id in gone if change_key(doc_id, None) in only]
+    counts.deleted += catalog.tombstone(gone, at=time.time()) if gone else 0
+    if failing and scanner.source.full:
+        catalog.unearth(SOURCE_STAGE, sorted(failing))  # neither delivered nor refused again: gone
+    return counts
+
+
+def log_observed(
+    scanner: Scanner,
+    catalog: Catalog,
+    observed: Observed,
+    chosen: Sequence[Candidate],
+    counts: DocumentCounts,
+    failing: set[str],
+) -> None:
+    """Write one observed batch. ``failing`` holds the source-stage dead letters that this scan has not met yet."""
+    if chosen:
+        outcome = catalog.log(scanner.source.name, chosen, content_keys=scanner.content_keys, at=time.time())
+        scanner.logged(outcome.doc_keys)
+        for kind in outcome.outcomes:
+            add_outcome(counts, kind)
+    counts.unchanged += observed.unchanged
+    counts.failed += len(observed.failed)
+    catalog.restamp(observed.restamped)
+    catalog.bury(observed.failed)
+    if failing:
+        catalog.unearth(SOURCE_STAGE, sorted(failing.intersection(observed.delivered)))
+        failing.difference_update(observed.delivered, (letter.doc_id for letter in observed.failed))
+
+
+def dry_scan(
+    scanner: Scanner, *, allow_mass_delete: bool, visit: Callable[[Candidate, State, State | None, str], None]
+) -> ScanPlan:
+    """The same decisions as :func:`scan_and_log`, with nothing written; ``visit`` sees each real change."""
+    counts, changes = DocumentCounts(), set[bytes]()
+    for observed in scanner.observe():
+        counts.unchanged += observed.unchanged
+        counts.failed += len(observed.failed)
+        old = scanner.reader.states([item.document.id for item in observed.candidates]) if observed.candidates else {}
+        for item in observed.candidates:
+            state, before = state_of(item.document), old.get(item.document.id)
+            kind = classify(before, state, scanner.content_keys)
+            add_outcome(counts, kind)
+            changes.add(change_key(item.document.id, item.fingerprint))
+            if kind != "unchanged":
+                visit(item, state, before, kind)
+    gone = scanner.vanished(allow_mass_delete=allow_mass_delete)
+    counts.deleted = len(gone)
+    changes.update(change_key(doc_id, None) for doc_id in gone)
+    digest = blake2b(b"".join(sorted(changes)), digest_size=16).hexdigest()
+    return ScanPlan(counts, gone, digest, changes, scanner.reader.head())
+
+
+def change_key(doc_id: str, fingerprint: bytes | None) -> bytes:
+    """A compact identity of one change: which document becomes what (None: deleted)."""
+    return blake2b(doc_id.encode() + b"\0" + (fingerprint or b"deleted"), digest_size=8).digest()
+
+
+def add_outcome(counts: DocumentCounts, kind: str) -> None:
+    """Count one document under the facet that changed."""
+    name = {
+        "added": "added",
+        "content": "updated",
+        "metadata": "metadata_updated",
+        "access": "access_updated",
+        "unchanged": "unchanged",
+    }[kind]
+    setattr(counts, name, getattr(counts, name) + 1)
+
+
+def _source_letter(item: Unreadable) -> DeadLetter:
+    return DeadLetter(item.id, None, 0, item.reason, 1, time.time())
+
+
+def _duplicate(doc_id: str, source: str) -> DuplicateDocument:
+    return DuplicateDocument(
+        f"source {source!r} delivered document id {doc_id!r} twice in one scan",
+        hint="ids must be unique; nothing was deleted, and what came before the second one is kept",
+    )

@@ -1,0 +1,219 @@
+"""From prepared batches to committed placements: intent, store, one catalog transaction, garbage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from regen.core.chunks import ENTRY_BYTES, pack, point_id, unpack, write_token
+from regen.core.learning import new_fields
+from regen.core.results import ChunkCounts, DeadLetter
+from regen.engine.lease import HeldLease
+from regen.engine.prepare import Batch, Task, keys_before_and_after
+from regen.errors import SpaceMismatch
+from regen.ports import FieldStore, Payload, PayloadStore, Points, Store
+from regen.ports.catalog import Catalog, Garbage, Generation, NewPlacement, Placement
+
+GARBAGE_POINTS: Final = 10_000
+"""Deleting in few large calls is what stores do well; readers never see the points meanwhile, thanks to the fence."""
+PAYLOAD_POINTS: Final = 5_000
+
+
+@dataclass(slots=True)
+class Written:
+    """What a writer has done so far."""
+
+    chunks: ChunkCounts = field(default_factory=ChunkCounts)
+    documents: int = 0
+    failed: int = 0
+
+
+class Writer:
+    """Writes batches of one generation under one lease. Used by one thread."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Store,
+        generation: Generation,
+        lease: HeldLease,
+        filterable: frozenset[str] | None,
+    ) -> None:
+        self._catalog, self._store, self._generation, self._lease = catalog, store, generation, lease
+        self._filterable = filterable
+        self._fields = dict(generation.fields)
+        self._waiting = 0
+        self.written = Written()
+
+    def write(self, batch: Batch) -> None:
+        """Bring one batch's documents up to date in store and catalog, and bury those that cannot be."""
+        ready, letters = _sort_out(batch.tasks, self._generation.number)
+        self._learn_fields(ready)
+        token = self._write_points(ready)
+        self._update_payloads([task for task in ready if task.repays])
+        placements = [_placement(task, token) for task in ready]
+        committed = self._catalog.commit_write(
+            self._generation.number, token, placements, self._lease.lease, at=time.time()
+        )
+        self._catalog.bury(letters)
+        self._count(ready, committed, letters)
+        if self._waiting >= GARBAGE_POINTS:
+            self.collect_garbage()
+
+    def collect_garbage(self) -> None:
+        """Delete from the store what no placement names any more."""
+        while found := self._catalog.garbage(self._generation.number):
+            self._delete(found)
+        self._waiting = 0
+
+    def _delete(self, found: Sequence[Garbage]) -> None:
+        points = [point_id(*entry) for item in found for entry in unpack(item.entries)]
+        self._store.delete(self._generation.collection, points)
+        self._catalog.clear_garbage([item.id for item in found])
+
+    def _learn_fields(self, tasks: Sequence[Task]) -> None:
+        """Metadata keys seen for the first time become filterable; points without them stay as they are."""
+        if not isinstance(self._store, FieldStore):
+            return
+        added = new_fields(self._fields, (task.metadata for task in tasks if task.need != "delete"), self._filterable)
+        if added:
+            self._store.add_fields(self._generation.collection, added)
+            self._fields |= added
+            self._catalog.set_fields(self._generation.number, self._fields)
+
+    def _write_points(self, tasks: Sequence[Task]) -> int | None:
+        """Write the new chunks' points under a fresh token, recorded as an intent first; None when there are none."""
+        ids = b"".join(task.chunks[position].id for task in tasks for position in task.new)
+        if not ids:
+            return None
+        token = self._catalog.begin_write(self._generation.number, ids, self._lease.lease, at=time.time())
+        self._store.upsert(self._generation.collection, self._points(tasks, token))
+        return token
+
+    def _points(self, tasks: Sequence[Task], token: int) -> Points:
+        mine = write_token(token)
+        rows = [(task, position) for task in tasks for position in task.new]
+        vectors = np.stack([slot.vector for task in tasks for slot in task.slots if slot.vector is not None])
+        expected = self._generation.recipe.embedding.dimensions
+        if vectors.shape[1] != expected:
+            raise SpaceMismatch(
+                f"vectors have {vectors.shape[1]} dimensions, generation {self._generation.number} "
+                f"(space {self._generation.recipe.space}) has {expected}"
+            )
+        ids = [point_id(task.chunks[position].id, mine) for task, position in rows]
+        payload = _payload(rows, [token] * len(rows))
+        payload.audit = self._audit(rows)
+        return Points(ids, vectors, payload)
+
+    def _audit(self, rows: Sequence[tuple[Task, int]]) -> dict[str, list[Any]]:
+        """What an auditor wants to see beside every vector."""
+        recipe, count = self._generation.recipe, len(rows)
+        return {
+            "generation": [self._generation.number] * count,
+            "space": [recipe.space] * count,
+            "model": [recipe.embedding.model] * count,
+            "model_revision": [recipe.embedding.revision] * count,
+            "dimensions": [recipe.embedding.dimensions] * count,
+            "chunker": [f"{recipe.chunking.kind}/{recipe.chunking.version}"] * count,
+            "content_hash": [task.work.content_hash.hex() for task, _ in rows],
+            "created_at": [task.work.changed_at for task, _ in rows],
+            "embedded_at": [time.time()] * count,
+            "schema_version": [len(self._fields)] * count,
+        }
+
+    def _update_payloads(self, tasks: Sequence[Task]) -> None:
+        """Metadata and access of points that keep their vectors."""
+        rows: list[tuple[Task, int]] = []
+        tokens: list[int] = []
+        ids: list[str] = []
+        for task in tasks:
+            for position, (key, token) in enumerate(task.kept.items()):
+                rows.append((task, position))
+                tokens.append(int.from_bytes(token))
+                ids.append(point_id(key, token))
+            if len(ids) >= PAYLOAD_POINTS:
+                self._send_payload(ids, rows, tokens)
+                rows, tokens, ids = [], [], []
+        if ids:
+            self._send_payload(ids, rows, tokens)
+
+    def _send_payload(self, ids: list[str], rows: list[tuple[Task, int]], tokens: list[int]) -> None:
+        collection = self._generation.collection
+        assert isinstance(self._store, PayloadStore), "stores without payload updates are wrapped when they are opened"
+        self._store.update_payload(collection, ids, _payload(rows, tokens, with_text=False))
+
+    def _count(self, ready: Sequence[Task], committed: set[int], letters: Sequence[DeadLetter]) -> None:
+        chunks = self.written.chunks
+        for task in ready:
+            if task.work.doc_key in committed:
+                chunks.written += len(task.new)
+                chunks.reused += len(task.kept) if task.need == "replace" else 0
+                chunks.deleted += len(task.dropped) // ENTRY_BYTES
+                self._waiting += len(task.dropped) // ENTRY_BYTES
+        self.written.documents += len(committed)
+        self.written.failed += len(letters)
+
+
+def _sort_out(tasks: Sequence[Task], generation: int) -> tuple[list[Task], list[DeadLetter]]:
+    """Which tasks can be committed, and a dead letter for each that cannot, or only without any text."""
+    ready, letters = [], []
+    for task in tasks:
+        error = task.error or next((slot.error for slot in task.slots if slot.error is not None), None)
+        if error is not None:
+            work = task.work
+            letters.append(DeadLetter(work.doc_id, generation, work.revision, error, 1, time.time()))
+        # A document that has become empty is placed as empty, so that its old text is not found any more.
+        if error is None or (task.need == "replace" and not task.chunks and task.hashes[0]):
+            ready.append(task)
+    return ready, letters
+
+
+def _placement(task: Task, token: int | None) -> NewPlacement:
+    work = task.work
+    if task.need == "delete":
+        before, _, _ = keys_before_and_after(task)
+        return NewPlacement(work.doc_key, work.revision, None, task.dropped, before)
+    if task.need != "replace":
+        assert work.placement is not None
+        old = work.placement
+        renewed = Placement(work.revision, *task.hashes, old.chunks, old.text_keys)
+        return NewPlacement(work.doc_key, work.revision, renewed, b"")
+    mine = b"" if token is None else write_token(token)
+    before, after, keys = keys_before_and_after(task)
+    packed = pack([(chunk.id, task.kept.get(chunk.id, mine)) for chunk in task.chunks])
+    return NewPlacement(
+        work.doc_key, work.revision, Placement(work.revision, *task.hashes, packed, keys), task.dropped, before, after
+    )
+
+
+def _payload(rows: Sequence[tuple[Task, int]], tokens: list[int], *, with_text: bool = True) -> Payload:
+    """Columns for (task, position) rows. Without text only what a payload update changes is filled in."""
+    metadata = _once_per_task(rows, lambda task: task.metadata)
+    access = _once_per_task(rows, lambda task: task.access)
+    chunks = [task.chunks[position] for task, position in rows] if with_text else []
+    return Payload(
+        chunk_id=[chunk.id.hex() for chunk in chunks],
+        token=tokens,
+        doc_id=[task.work.doc_id for task, _ in rows],
+        text=[chunk.text for chunk in chunks],
+        position=[position for _, position in rows],
+        revision=[task.work.revision for task, _ in rows],
+        metadata=metadata,
+        access=access,
+    )
+
+
+def _once_per_task(rows: Sequence[tuple[Task, int]], value: Callable[[Task], Any]) -> list[Any]:
+    """A column of per-document values, each computed once."""
+    column: list[Any] = []
+    last: Task | None = None
+    current: Any = None
+    for task, _ in rows:
+        if task is not last:
+            last, current = task, value(task)
+        column.append(current)
+    return column

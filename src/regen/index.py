@@ -1,0 +1,435 @@
+"""Index: the one facade that the Python API, the command line and the server all call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from regen import registry
+from regen.core.documents import Document, Principal, Unrestricted
+from regen.core.filters import parse_filter
+from regen.core.plan import Plan
+from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate, describe_difference
+from regen.core.results import (
+    ChangeRecord,
+    DoctorReport,
+    DocumentCounts,
+    GcReport,
+    SearchResult,
+    StatusReport,
+    SyncResult,
+    VerifyReport,
+)
+from regen.engine.models import Models, resolve_embedding
+from regen.engine.planning import DryRun, Planner
+from regen.engine.scan import Scanner, add_outcome, checked, log_observed, scan_and_log
+from regen.engine.settings import Limits
+from regen.engine.writing import OnProgress, WriteSide
+from regen.errors import ConfigError, NotFound, RecipeChanged, StalePlan
+from regen.monitoring import doctor, freshness
+from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, VectorCache, WatchableSource
+from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
+from regen.serving.search import Query, answer, check_own_vector, embed_query
+
+CACHE_PATH: Final = ".regen/embeddings.db"
+SEGMENTER: Final = "wordllama/l2-supercat-64"
+"""The small local model by which the semantic chunker compares sentences; its work is not counted as embedded texts."""
+_OVERRIDES: Final = (
+    "dimensions", "revision", "document_prefix", "query_prefix", "normalize", "price_per_million_tokens", "options",
+)  # fmt: skip
+
+
+class Index:
+    """A vector index kept in step with its documents.
+
+    Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        embedder: Embedder | object | str,
+        store: Store | str = "lancedb://.regen/vectors",
+        catalog: Catalog | str = "sqlite:///.regen/catalog.db",
+        source: Source | Mapping[str, Any] | None = None,
+        alias: str = "default",
+        text: str = "{text}",
+        chunking: Chunking | None = None,
+        metric: Metric = "cosine",
+        index: Mapping[str, Any] | None = None,
+        embedding: Mapping[str, Any] | None = None,
+        filterable: Sequence[str] | None = None,
+        limits: Limits | None = None,
+        cache: VectorCache | str | Path | None = None,
+        root: str | Path = ".",
+    ) -> None:
+        """Put an index together from objects, or from names and settings as regen.yaml writes them.
+
+        ``embedding`` overrides what the model says of itself: dimensions, revision, document_prefix, query_prefix,
+        normalize, price_per_million_tokens; ``options`` in it go to the embedder. ``filterable`` limits the metadata
+        keys that the store can filter by (None: learned from the documents). ``cache`` is an embedding cache or the
+        path of one. Relative paths start at ``root``. Raises ConfigError.
+        """
+        self._root = Path(root).absolute()
+        self._limits = limits or Limits()
+        self.alias = alias
+        self._models = _models(embedder, dict(embedding or {}), self._limits, self._root, text, chunking, metric, index)
+        self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
+        self._store = registry.make_store(store, self._root) if isinstance(store, str) else store
+        self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
+        self._cache = registry.make_cache(self._root / cache) if isinstance(cache, str | Path) else cache
+        self._writer = WriteSide(
+            alias,
+            self._catalog,
+            self._store,
+            self._models,
+            self._limits,
+            self._cache,
+            None if filterable is None else frozenset(filterable),
+        )
+        self._known: dict[int, Generation] = {}
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the configuration asks for."""
+        return self._models.recipe
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def upsert(self, documents: Iterable[Document]) -> SyncResult:
+        """Create or replace documents; they are searchable when this returns. Unchanged ones cost nothing.
+
+        Raises ConfigError for ids that are no strings; a document that cannot be processed is a dead letter.
+        """
+        return self._writer_run("upsert", lambda: self._log_pushed(list(documents)), None)
+
+    def delete(self, ids: Iterable[str]) -> SyncResult:
+        """Delete documents. When this returns no search finds them (I3); unknown ids are ignored."""
+        wanted = list(ids)
+
+        def log() -> DocumentCounts:
+            return DocumentCounts(deleted=self._catalog.tombstone(wanted, at=time.time()))
+
+        return self._writer_run("delete", log, None)
+
+    def sync(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> SyncResult:
+        """Bring every current generation in step with the source. Raises MassDelete, SourceError, BudgetExceeded…"""
+
+        def log() -> DocumentCounts:
+            if self._source is None:
+                return DocumentCounts()
+            scanner = self._scanner(self._source, progress)
+            return scan_and_log(scanner, self._catalog, allow_mass_delete=allow_mass_delete)
+
+        return self._writer_run("sync", log, progress)
+
+    def sync_ids(self, ids: Iterable[str], progress: OnProgress | None = None) -> SyncResult:
+        """Bring just these documents of the source in step. Raises ConfigError for a source that cannot read by id."""
+        source = self._source
+        if source is None or not isinstance(source, PartialSource):
+            raise ConfigError("the source cannot deliver single documents", hint="run a whole `regen sync`")
+        wanted = list(ids)
+
+        def log() -> DocumentCounts:
+            batch, gone = source.read(wanted)
+            scanner, counts = self._scanner(source), DocumentCounts()
+            observed = scanner.judge(batch)
+            failing = set(self._catalog.buried(SOURCE_STAGE))
+            log_observed(scanner, self._catalog, observed, observed.candidates, counts, failing)
+            counts.deleted = self._catalog.tombstone(gone, at=time.time()) if gone else 0
+            self._catalog.unearth(SOURCE_STAGE, sorted(failing.intersection(gone)))
+            return counts
+
+        return self._writer_run("sync", log, progress)
+
+    def watch(self, stop: threading.Event, on_sync: Callable[[SyncResult], None]) -> None:
+        """Sync, then follow the source until ``stop`` is set; ``on_sync`` is told of each round that did something."""
+        source = self._source
+        if source is None or not isinstance(source, WatchableSource):
+            raise ConfigError("the source cannot be watched", hint="watch works with `source: {kind: files, …}`")
+        on_sync(self.sync())
+        for ids in source.watch(stop):
+            result = self.sync_ids(ids)
+            if result.documents.changed or result.documents.failed:
+                on_sync(result)
+
+    def apply(
+        self, plan: Plan | None = None, *, allow_mass_delete: bool = False, progress: OnProgress | None = None
+    ) -> SyncResult:
+        """Run exactly a plan's steps (I9), or plan and run. Raises StalePlan when the world moved on, RecipeChanged."""
+        self._require_same_recipe()
+        if plan is None:
+            return self.sync(allow_mass_delete=allow_mass_delete, progress=progress)
+        changes = self._require_fresh(plan)
+
+        def log() -> DocumentCounts:
+            if self._source is None:
+                return DocumentCounts()
+            scanner = self._scanner(self._source, progress)
+            return scan_and_log(scanner, self._catalog, allow_mass_delete=plan.allow_mass_delete, only=changes)
+
+        return self._writer_run("apply", log, progress)
+
+    def retry(self, progress: OnProgress | None = None) -> SyncResult:
+        """Try all dead letters again: those of the source by a sync, those of the model by processing them anew."""
+        self._catalog.revive()
+        return self.sync(progress=progress)
+
+    def restore(self, doc_id: str, revision: int) -> SyncResult:
+        """Bring a document back as it was at a revision. It stays so until its source changes it. Raises NotFound."""
+        past = self._catalog.past_state(doc_id, revision)
+        if past.text is None:
+            return self.delete([doc_id])
+        document = Document(doc_id, past.text, past.metadata, past.access, past.version)
+        found = replace(checked(document, self._limits), fingerprint=None)
+
+        def log() -> DocumentCounts:
+            logged = self._catalog.log(
+                past.source, [found], content_keys=self._content_keys(), at=time.time(), restored=True
+            )
+            counts = DocumentCounts()
+            add_outcome(counts, logged.outcomes[0])
+            return counts
+
+        return self._writer_run("restore", log, None)
+
+    def replay(self, since: float, progress: OnProgress | None = None) -> SyncResult:
+        """Write all points of documents changed since a time (seconds since the epoch) anew.
+
+        For a vector store that was restored from a backup: vectors that are still there are reused.
+        """
+        for generation in self._writer.current():
+            self._catalog.demand_replay(generation.number, since)
+        return self._writer_run("replay", DocumentCounts, progress)
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def search(
+        self,
+        query: str | Sequence[float],
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        principals: Iterable[Principal] | Unrestricted | None = None,
+        generation: int | None = None,
+        space: str | None = None,
+    ) -> SearchResult:
+        """The k best chunks for a text, or for a vector of the given ``space``.
+
+        Without ``principals`` public documents only. Raises NotFound before the first sync, SpaceMismatch, ConfigError.
+        """
+        if k < 1:
+            raise ConfigError(f"k is {k}", hint="ask for at least one hit")
+        target, route = self._target(generation)
+        started = time.perf_counter()
+        if isinstance(query, str):
+            vector = embed_query(query, target.recipe, self._models.embedder_for(target))
+        else:
+            vector = check_own_vector(query, space, target.recipe)
+        embed_ms = (time.perf_counter() - started) * 1e3
+        if not isinstance(principals, Unrestricted):
+            principals = frozenset([principals] if isinstance(principals, str) else principals or ())
+        asked = Query(vector, k, parse_filter(where), principals, embed_ms)
+        return answer(asked, target, self._store, self._catalog, route)
+
+    def plan(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> Plan:
+        """What would restore consistency, with exact counts and reasons. Changes nothing. Raises RecipeChanged."""
+        self._require_same_recipe()
+        return self._dry_run(allow_mass_delete, progress).plan
+
+    def status(self) -> StatusReport:
+        """Whether search is fresh, complete and affordable."""
+        return freshness.status(self._catalog, self.alias, now=time.time(), notes=self._recipe_notes())
+
+    def doctor(self) -> DoctorReport:
+        """Check all of it, change nothing."""
+        return doctor.examine(
+            source=self._source,
+            embedder=self._models.embedder,
+            store=self._store,
+            catalog=self._catalog,
+            recipe=self.recipe,
+            generations=self._writer.current(),
+            alias=self.alias,
+            root=self._root,
+        )
+
+    def history(self, doc_id: str | None = None, limit: int = 50) -> list[ChangeRecord]:
+        """The newest changes first, of one document or of all."""
+        return self._catalog.history(doc_id, limit)
+
+    # ── upkeep ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def verify(self, *, repair: bool = False, progress: OnProgress | None = None) -> VerifyReport:
+        """Compare catalog and store, point by point; with ``repair`` mend what differs and look again."""
+        return self._writer.verify(repair=repair, progress=progress)
+
+    def gc(self, *, now: bool = False) -> GcReport:
+        """Remove what is no longer needed; with ``now`` also the change log's whole past (nothing can be restored then)."""
+        return self._writer.collect(now=now)
+
+    def close(self) -> None:
+        """Release files and connections. Idempotent."""
+        self._store.close()
+        self._catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── how ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _writer_run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None) -> SyncResult:
+        result = self._writer.run(verb, log, progress)
+        result.notes += self._recipe_notes()
+        return result
+
+    def _log_pushed(self, documents: list[Document]) -> DocumentCounts:
+        scanner, counts = self._scanner(registry.make_source({"kind": "push"}, self._root)), DocumentCounts()
+        observed = scanner.judge(ScanBatch(documents))
+        log_observed(scanner, self._catalog, observed, observed.candidates, counts, set())
+        return counts
+
+    def _scanner(self, source: Source, progress: OnProgress | None = None) -> Scanner:
+        return Scanner(source, self._catalog, self._content_keys(), self._limits, progress)
+
+    def _content_keys(self) -> tuple[str, ...]:
+        """What counts as content is decided by the recipe that search is answered by."""
+        current = self._writer.current()
+        live = self._catalog.route(self.alias).live
+        return next((item.recipe.text.keys for item in current if item.number == live), self.recipe.text.keys)
+
+    def _dry_run(self, allow_mass_delete: bool, progress: OnProgress | None) -> DryRun:
+        source = self._source or registry.make_source({"kind": "push"}, self._root)
+        planner = Planner(
+            scanner=self._scanner(source, progress),
+            reader=self._catalog,
+            store=self._store,
+            embedder=self._models.embedder,
+            chunker=self._models.chunker_for(self.recipe, self._models.embedder),
+            recipe=self.recipe,
+            generation=next(reversed(self._writer.current()), None),
+            cache=self._cache,
+            rate=self._catalog.rate(),
+        )
+        return planner.run(allow_mass_delete=allow_mass_delete)
+
+    def _require_fresh(self, plan: Plan) -> set[bytes]:
+        """The changes that a plan covers, if it still describes the world. Raises StalePlan."""
+        hint = "make a new plan with `regen plan --out FILE`, read it, and apply that"
+        if plan.recipe != self.recipe.fingerprint:
+            raise StalePlan("the recipe in the configuration is not the one that was planned for", hint=hint)
+        head = self._catalog.head()
+        if plan.catalog_revision != head:
+            raise StalePlan(
+                f"the plan was made at revision {plan.catalog_revision}, the catalog is at {head}", hint=hint
+            )
+        fresh = self._dry_run(plan.allow_mass_delete, None)
+        if fresh.plan.source_digest != plan.source_digest:
+            raise StalePlan("the source has changed since the plan was made", hint=hint)
+        return fresh.changes
+
+    def _target(self, number: int | None) -> tuple[Generation, str]:
+        """The generation that answers a search, and the name of the route to it."""
+        wanted = self._catalog.route(self.alias).live if number is None else number
+        if wanted is None:
+            raise NotFound(f"index {self.alias!r} is not live yet", hint="run `regen sync` first")
+        if wanted not in self._known:
+            self._known = {item.number: item for item in self._writer.current()}
+        if wanted not in self._known:
+            raise NotFound(f"there is no generation {wanted}", hint=f"there are: {sorted(self._known) or 'none'}")
+        return self._known[wanted], "live" if number is None else f"generation {number}"
+
+    def _recipe_notes(self) -> list[str]:
+        """Says so when the configuration asks for another recipe than the newest generation has."""
+        newest = next(reversed(self._writer.current()), None)
+        differences = describe_difference(newest.recipe, self.recipe) if newest else []
+        if not differences:
+            return []
+        return [f"the configuration asks for another recipe than the generation's: {'; '.join(differences)}"]
+
+    def _require_same_recipe(self) -> None:
+        if notes := self._recipe_notes():
+            newest = self._writer.current()[-1]
+            raise RecipeChanged(
+                f"{notes[0]} (generation {newest.number} is of space {newest.recipe.space}, the configuration of space "
+                f"{self.recipe.space})",
+                hint="`regen sync` keeps the present generation current; to change the recipe, start another alias "
+                "and catalog, since a second generation beside the live one cannot be built yet",
+            )
+
+
+def _models(
+    embedder: Embedder | object | str,
+    overrides: dict[str, Any],
+    limits: Limits,
+    root: Path,
+    text: str,
+    chunking: Chunking | None,
+    metric: Metric,
+    index: Mapping[str, Any] | None,
+) -> Models:
+    """The configured model, wrapped, and the recipe that it and the other settings make."""
+    options = overrides.pop("options", None) or {}
+    price = overrides.pop("price_per_million_tokens", None)
+    dimensions = overrides.pop("dimensions", None)
+    raw = registry.make_embedder(embedder, options, root=root)
+    if dimensions is not None and raw.info.dimensions != dimensions:
+        raise ConfigError(
+            f"embedding.dimensions is {dimensions}, but {raw.info.name} gives {raw.info.dimensions}",
+            hint="leave dimensions out, or name a model that has them",
+        )
+
+    def wrap(inner: Embedder) -> Embedder:
+        return registry.wrap_embedder(
+            inner,
+            requests_per_minute=limits.requests_per_minute,
+            tokens_per_minute=limits.tokens_per_minute,
+            attempts=limits.retry_attempts,
+            price_per_million_tokens=price,
+        )
+
+    return Models(
+        recipe=Recipe(
+            embedding=resolve_embedding(raw.info, **{k: v for k, v in overrides.items() if v is not None}),
+            text=TextTemplate(text),
+            chunking=chunking or Chunking(),
+            metric=metric,
+            index=dict(index or {}),
+        ),
+        embedder=wrap(raw),
+        make=lambda name: wrap(registry.make_embedder(name, {}, root=root)),
+        segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
+        load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
+    )
+
+
+def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does
+    """The index that a regen.yaml describes. Raises ConfigError."""
+    from regen.config import load_settings  # noqa: PLC0415 - pydantic is only needed by who has a file
+
+    settings = load_settings(path)
+    part, bounds = settings.embedding, settings.limits
+    filterable = settings.metadata.filterable
+    return Index(
+        embedder=part.model,
+        embedding=part.model_dump(include=set(_OVERRIDES)),
+        store=settings.store.url,
+        catalog=settings.catalog.url,
+        source=settings.source,
+        alias=settings.alias,
+        text=settings.text,
+        chunking=settings.chunking.build(),
+        metric=settings.metric,
+        index=settings.index,
+        filterable=None if filterable == "auto" else filterable,
+        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep),
+        cache=CACHE_PATH if part.cache else None,
+        root=settings.root,
+    )

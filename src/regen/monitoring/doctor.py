@@ -1,0 +1,144 @@
+"""doctor: every part looked at once, nothing changed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from regen.core.recipe import Recipe, describe_difference
+from regen.core.results import DoctorReport, Finding
+from regen.errors import RegenError
+from regen.ports import Embedder, Source, Store
+from regen.ports.catalog import CatalogReader, Generation
+
+PROBE: Final = "How do I reset my password?"
+MIN_FREE_BYTES: Final = 500_000_000
+
+
+class _Unwell(Exception):
+    """A check's finding that is not an error of its own: detail and hint."""
+
+    def __init__(self, detail: str, hint: str | None = None) -> None:
+        super().__init__(detail)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """What the checks look at."""
+
+    source: Source | None
+    embedder: Embedder
+    store: Store
+    catalog: CatalogReader
+    recipe: Recipe
+    generations: Sequence[Generation]
+    alias: str
+    root: Path
+
+    def check_source(self) -> str:
+        if self.source is None:
+            return "none: documents are pushed"
+        first = next(iter(self.source.scan(_NothingKnown())), None)
+        if first is None:
+            return f"{self.source.name}: readable, but it holds no document"
+        if first.unreadable:
+            item = first.unreadable[0]
+            raise _Unwell(f"{self.source.name}: {item.id} cannot be read: {item.reason}", "the others are indexed")
+        return f"{self.source.name}: readable"
+
+    def check_embedder(self) -> str:
+        info = self.embedder.info
+        document = np.asarray(self.embedder.embed_documents([PROBE]), dtype=np.float32)
+        query = np.asarray(self.embedder.embed_query(PROBE), dtype=np.float32)
+        for name, vector in (("document", document.reshape(-1)), ("query", query.reshape(-1))):
+            if vector.shape != (info.dimensions,):
+                raise _Unwell(f"{info.name}: a {name} vector has {vector.shape[0]} dimensions, not {info.dimensions}")
+            if not np.isfinite(vector).all() or not vector.any():
+                raise _Unwell(f"{info.name}: a {name} vector is zero, or contains NaN or infinity")
+        return f"{info.name}: {info.dimensions} dimensions, space {self.recipe.space}"
+
+    def check_catalog(self) -> str:
+        holder = self.catalog.holder(f"index {self.alias}")
+        state = f"revision {self.catalog.head()}, {self.catalog.alive():,} documents"
+        return f"{state}; {holder.owner} is writing" if holder and holder.expires_at > time.time() else state
+
+    def check_store(self) -> str:
+        held = set(self.store.collections())
+        lacking = [item.collection for item in self.generations if item.collection not in held]
+        if lacking and any(item.completed_at for item in self.generations if item.collection in lacking):
+            raise _Unwell(f"collection {', '.join(lacking)} is gone", "`regen verify --repair` writes it anew")
+        return f"{len(held)} collections"
+
+    def check_recipe(self) -> str:
+        for generation in self.generations[-1:]:
+            if differences := describe_difference(generation.recipe, self.recipe):
+                raise _Unwell(
+                    f"generation {generation.number} was built by another recipe: {'; '.join(differences)}",
+                    "`regen sync` keeps it current by the recipe it was built with",
+                )
+        return f"recipe {self.recipe.fingerprint}"
+
+    def check_dead_letters(self) -> str:
+        letters = self.catalog.dead_letters(limit=3)
+        if letters:
+            raise _Unwell(
+                "; ".join(f"{letter.doc_id}: {letter.reason}" for letter in letters),
+                "mend them, then `regen retry`; `regen status` lists all",
+            )
+        return "none"
+
+    def check_disk(self) -> str:
+        free = shutil.disk_usage(self.root).free
+        if free < MIN_FREE_BYTES:
+            raise _Unwell(f"{free / 1e6:.0f} MB free at {self.root}", "free some space before the next sync")
+        return f"{free / 1e9:.1f} GB free"
+
+
+class _NothingKnown:
+    """A catalog that knows no stamp: the source must really read."""
+
+    def stamps(self, ids: Sequence[str]) -> dict[str, str]:  # noqa: ARG002 - the port's signature
+        return {}
+
+
+def examine(
+    *,
+    source: Source | None,
+    embedder: Embedder,
+    store: Store,
+    catalog: CatalogReader,
+    recipe: Recipe,
+    generations: Sequence[Generation],
+    alias: str,
+    root: Path,
+) -> DoctorReport:
+    """Run all checks; a failing one does not stop the others."""
+    it = _Examination(source, embedder, store, catalog, recipe, generations, alias, root)
+    checks: dict[str, Callable[[], str]] = {
+        "source": it.check_source,
+        "model": it.check_embedder,
+        "catalog": it.check_catalog,
+        "store": it.check_store,
+        "recipe": it.check_recipe,
+        "dead letters": it.check_dead_letters,
+        "disk": it.check_disk,
+    }
+    return DoctorReport([_finding(name, check) for name, check in checks.items()])
+
+
+def _finding(name: str, check: Callable[[], str]) -> Finding:
+    started = time.perf_counter()
+    try:
+        detail, passed, hint = check(), True, None
+    except (_Unwell, RegenError) as error:
+        detail, passed, hint = getattr(error, "message", str(error)), False, error.hint
+    except Exception as error:  # noqa: BLE001 - whatever is broken is what doctor is there to tell
+        detail, passed, hint = f"{type(error).__name__}: {error}", False, None
+    return Finding(name, passed, detail, hint, time.perf_counter() - started)

@@ -1,0 +1,70 @@
+"""Freshness: how far behind search is, and how long changes take to become searchable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from regen.core.results import Freshness, GenerationStatus, Percentiles, StatusReport
+from regen.ports.catalog import CURRENT_STATES, CatalogReader, Generation, GenerationCounts
+
+
+def percentiles(seconds: Sequence[float]) -> Percentiles:
+    """p50, p95 and p99 of durations, None for an empty sequence."""
+    if not seconds:
+        return Percentiles()
+    p50, p95, p99 = np.percentile(np.asarray(seconds), [50, 95, 99])
+    return Percentiles(float(p50), float(p95), float(p99))
+
+
+def status(reader: CatalogReader, alias: str, *, now: float, notes: Sequence[str] = ()) -> StatusReport:
+    """Whether search is fresh, complete and affordable, from what the catalog holds."""
+    route = reader.route(alias)
+    current = [item for item in reader.generations() if item.state in CURRENT_STATES]
+    counted = [(item, reader.counts(item.number)) for item in current]
+    shown = next((pair for pair in counted if pair[0].number == route.live), counted[-1] if counted else None)
+    return StatusReport(
+        alias=alias,
+        live=route.live,
+        generations=[_generation(item, counts, now) for item, counts in counted],
+        freshness=_freshness(reader, shown, now),
+        cost_usd=reader.total_cost(),
+        documents=reader.alive(),
+        dead_letters=reader.dead_letters(),
+        notes=list(notes),
+    )
+
+
+def _generation(generation: Generation, counts: GenerationCounts, now: float) -> GenerationStatus:
+    part = generation.recipe.embedding
+    return GenerationStatus(
+        number=generation.number,
+        state=generation.state,
+        model=part.model,
+        dimensions=part.dimensions,
+        space=generation.recipe.space,
+        documents=counts.documents,
+        chunks=counts.chunks,
+        pending=counts.pending,
+        failed=counts.failed,
+        lag_seconds=_age(counts.oldest_pending_at, now),
+    )
+
+
+def _freshness(reader: CatalogReader, shown: tuple[Generation, GenerationCounts] | None, now: float) -> Freshness:
+    if shown is None:
+        return Freshness(0, 0, len(reader.dead_letters()), 0, 0.0, Percentiles())
+    generation, counts = shown
+    return Freshness(
+        pending=counts.pending,
+        stale=counts.stale,
+        failed=counts.failed,
+        deleted_still_present=counts.deleted_still_present,
+        oldest_pending_seconds=_age(counts.oldest_pending_at, now),
+        source_to_searchable_seconds=percentiles(reader.latencies(generation.number)),
+    )
+
+
+def _age(since: float | None, now: float) -> float:
+    return 0.0 if since is None else max(0.0, now - since)

@@ -138,6 +138,8 @@ class _Structured:
             for index, found in zip(uncertain, starts, strict=True)
             if len(found) > self._max_tokens and spans[index][0].end
         ]
+        if not long:
+            return spans
         for (index, counted), tiers in zip(long, self._tiers_of([counted for _, counted in long]), strict=True):
             spans[index] = self._spans(counted, cut(counted, [*tiers, *self._last_tiers], self._limit))
         return spans
@@ -158,13 +160,13 @@ class _Structured:
 
 
 def _overlapping(counted: Counted, spans: list[Span], overlap: int) -> list[Span]:
-    """Let each span but the first begin up to ``overlap`` tokens earlier."""
-    starts = np.array([span.start for span in spans], dtype=np.int64)
-    first = np.maximum(counted.behind(starts) - overlap, 0)
-    reach = counted.starts[first].tolist()
+    """Let each span but the first begin up to ``overlap`` tokens earlier, yet after the one before it."""
+    own = np.array([span.start for span in spans], dtype=np.int64)
+    first = np.maximum(counted.behind(own[1:]) - overlap, np.searchsorted(counted.starts, own[:-1], side="right"))
+    reach = np.minimum(counted.starts[np.minimum(first, len(counted.starts) - 1)], own[1:])
     return [spans[0]] + [
         Span(_overlap_start(counted.text, earliest, span.start), span.end)
-        for earliest, span in zip(reach[1:], spans[1:], strict=True)
+        for earliest, span in zip(reach.tolist(), spans[1:], strict=True)
     ]
 
 

@@ -234,7 +234,10 @@ class _Scanner:
 
 
 class Markdown:
-    """The tiers of one Markdown text: blocks; items and nested blocks; lines of code and tables; sentences; words."""
+    """The tiers of one Markdown text: blocks; items and nested blocks; lines of code and tables; sentences; words.
+
+    ``glued`` are the positions right after headings, where no tier but the last resort cuts.
+    """
 
     def __init__(self, counted: Counted) -> None:
         scanner = _Scanner(counted.text).run()
@@ -242,7 +245,7 @@ class Markdown:
         self._parts = Cuts.of(scanner.parts)
         self._regions = scanner.regions
         self._region_starts = [start for start, _ in scanner.regions]
-        self._glued: Positions = np.array(scanner.glued, dtype=np.int64)
+        self.glued: Positions = np.array(scanner.glued, dtype=np.int64)
 
     @property
     def tiers(self) -> list[Tier]:
@@ -276,10 +279,10 @@ class Markdown:
         return self._unglued(word_cuts(counted, start, end))
 
     def _unglued(self, cuts: Cuts) -> Cuts:
-        if not len(self._glued):
+        if not len(self.glued):
             return cuts
-        nearest = np.minimum(np.searchsorted(self._glued, cuts.positions), len(self._glued) - 1)
-        return cuts.where(self._glued[nearest] != cuts.positions)
+        nearest = np.minimum(np.searchsorted(self.glued, cuts.positions), len(self.glued) - 1)
+        return cuts.where(self.glued[nearest] != cuts.positions)
 
 
 def _concatenated(cuts: list[Cuts]) -> tuple[Positions, Positions]:

@@ -28,11 +28,13 @@ def definition_cuts(counted: Counted, start: int, end: int) -> Cuts:
     for match in _LINE.finditer(text, start, end):
         at = match.start()
         width = len(match[1].expandtabs(_TAB))
+        closing = _CLOSING.match(text, match.start(2)) is not None
         apart = at > previous_end + 1 or (width == 0 and previous_width > 0)
-        if apart and at > start and not _CLOSING.match(text, match.start(2)):
+        if apart and at > start and not closing:
             pairs.append((at, _DEFINITION if width == 0 else BLOCK - min(width // _TAB, _DEEPEST)))
         following = text.find("\n", match.end())
-        previous_end, previous_width = (end if following < 0 else following), width
+        previous_end = end if following < 0 else following
+        previous_width = previous_width if closing else width
     return Cuts.of(pairs)
 
 

@@ -49,7 +49,7 @@ class Index:
     Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each a block of regen.yaml
         self,
         *,
         embedder: Embedder | object | str,
@@ -77,7 +77,16 @@ class Index:
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
         self.alias = alias
-        self._models = _models(embedder, dict(embedding or {}), self._limits, self._root, text, chunking, metric, index)
+        self._models = _models(
+            embedder,
+            dict(embedding or {}),
+            self._limits,
+            self._root,
+            text=text,
+            chunking=chunking,
+            metric=metric,
+            index=index,
+        )
         self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
         self._store = registry.make_store(store, self._root) if isinstance(store, str) else store
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
@@ -117,7 +126,7 @@ class Index:
         return self._writer_run("delete", log, None)
 
     def sync(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> SyncResult:
-        """Bring every current generation in step with the source. Raises MassDelete, SourceError, BudgetExceeded…"""
+        """Bring every current generation in step with the source. Raises MassDelete, SourceError, BudgetExceeded."""
 
         def log() -> DocumentCounts:
             if self._source is None:
@@ -269,7 +278,7 @@ class Index:
         return self._writer.verify(repair=repair, progress=progress)
 
     def gc(self, *, now: bool = False) -> GcReport:
-        """Remove what is no longer needed; with ``now`` also the change log's whole past (nothing can be restored then)."""
+        """Remove what is no longer needed; with ``now`` the change log's past too (nothing can be restored then)."""
         return self._writer.collect(now=now)
 
     def close(self) -> None:
@@ -370,6 +379,7 @@ def _models(
     overrides: dict[str, Any],
     limits: Limits,
     root: Path,
+    *,
     text: str,
     chunking: Chunking | None,
     metric: Metric,

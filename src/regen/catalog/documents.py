@@ -101,7 +101,9 @@ class DocumentLog(Database):
             first = allocate(connection, "revision", len(changed)) if changed else 0
             revisions = dict(zip(changed, range(first, first + len(changed)), strict=True))
             records = [
-                _record(source, candidates[i], states[i], keys[i], revisions.get(i), outcomes[i], at, restored)
+                _record(
+                    source, candidates[i], states[i], keys[i], revisions.get(i), outcomes[i], at=at, restored=restored
+                )
                 for i in range(len(candidates))
             ]
             _write(connection, records, {r["doc_id"] for r in records} - old.keys(), candidates)
@@ -233,6 +235,7 @@ def _record(
     key: int,
     revision: int | None,
     outcome: Outcome,
+    *,
     at: float,
     restored: bool,
 ) -> dict[str, Any]:
@@ -267,7 +270,7 @@ def _write(
     changed = [record for record in records if record["revision"] is not None]
     touched = [record for record in records if record["revision"] is None]
     if touched and touched[0]["kind"] != "restored":
-        names = _UNTOUCHED_COLUMNS
+        names = list(_UNTOUCHED_COLUMNS)
         connection.execute(
             _REPLACE.values({name: bindparam(f"new_{name}") for name in names}),
             [{"key": r["doc_key"], **{f"new_{name}": r[name] for name in names}} for r in touched],

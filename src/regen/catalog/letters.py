@@ -35,7 +35,8 @@ class Letters(Database):
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest dead letters first."""
         statement = select(
-            _letters.doc_id, _letters.generation, _letters.revision, _letters.reason, _letters.attempts, _letters.failed_at
+            _letters.doc_id, _letters.generation, _letters.revision, _letters.reason, _letters.attempts,
+            _letters.failed_at,
         ).order_by(_letters.failed_at.desc(), _letters.doc_id)  # fmt: skip
         with self.reading() as connection:
             found = rows(connection, statement.limit(limit))

@@ -17,7 +17,7 @@ BUSY_SECONDS: Final = 30.0
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",  # readers never wait for the writer
-    "PRAGMA synchronous = NORMAL",  # safe against a killed process; a power cut may lose the last commits, never mix them
+    "PRAGMA synchronous = NORMAL",  # safe against kill -9; a power cut may lose the last commits, never mix them
     "PRAGMA foreign_keys = OFF",  # rows are removed in sets by statements that know the order
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -32000",  # 32 MB, whatever the corpus

@@ -46,13 +46,14 @@ class WorkQueue(Database):
     ) -> list[Work]:
         """The next documents, by revision, whose placement is behind and that are not dead letters."""
         with self.reading() as connection:
-            keys = self._behind_keys(connection, generation, after, upto, lane, limit, max_bytes)
+            keys = self._behind_keys(connection, generation, (after, upto), lane, limit=limit, max_bytes=max_bytes)
             if not keys:
                 return []
             statement = (
                 select(
                     _docs.doc_key, _docs.doc_id, _docs.revision, _docs.deleted, _docs.content_hash, _docs.metadata,
-                    _docs.metadata_hash, _docs.access, _docs.access_hash, _docs.version, _docs.changed_at, _contents.data,
+                    _docs.metadata_hash, _docs.access, _docs.access_hash, _docs.version, _docs.changed_at,
+                    _contents.data,
                     *_PLACEMENT_COLUMNS,
                 )
                 .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
@@ -66,9 +67,9 @@ class WorkQueue(Database):
         self,
         connection: Connection,
         generation: int,
-        after: int,
-        upto: int,
+        between: tuple[int, int],
         lane: int | None,
+        *,
         limit: int,
         max_bytes: int,
     ) -> list[int]:
@@ -77,13 +78,16 @@ class WorkQueue(Database):
             select(_docs.doc_key, func.coalesce(_contents.size, 0))
             .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
             .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
-            .where(_docs.revision > after, _docs.revision <= upto, _is_behind(), ~_is_dead_letter(generation))
+            .where(
+                _docs.revision > between[0], _docs.revision <= between[1], _is_behind(), ~_is_dead_letter(generation)
+            )
             .order_by(_docs.revision)
             .limit(limit)
         )
         if lane is not None:
             statement = statement.where(_docs.lane == lane)
-        keys, total = [], 0
+        keys: list[int] = []
+        total = 0
         for key, size in rows(connection, statement):
             total += size
             if keys and total > max_bytes:

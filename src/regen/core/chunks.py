@@ -52,7 +52,7 @@ def point_id(chunk: bytes, token: bytes) -> str:
 
 
 def text_key(embedded_text: str) -> int:
-    """A 63-bit key of an embedded text, for finding a text that is already held. Candidates are verified by chunk id."""
+    """A 63-bit key of an embedded text, for finding one that is held already; candidates are verified by chunk id."""
     return int.from_bytes(blake2b(embedded_text.encode(), digest_size=KEY_BYTES).digest()) >> 1
 
 

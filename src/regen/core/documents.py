@@ -27,6 +27,7 @@ class Unrestricted:
     _instance: Unrestricted | None = None
 
     def __new__(cls) -> Unrestricted:
+        """There is one."""
         if cls._instance is None:
             cls._instance = super().__new__(cls)
         return cls._instance

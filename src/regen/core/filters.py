@@ -88,13 +88,13 @@ def _clause(key: str, operator: str, value: object) -> Clause:
     scalar = _scalar(key, value)
     if operator in _RANGES and isinstance(scalar, bool):
         raise ConfigError(f"filter on {key!r}: {operator} compares numbers or strings, not {value!r}")
-    return Clause(key, operator, scalar)  # type: ignore[arg-type]
+    return Clause(key, operator, scalar)
 
 
 def _scalar(key: str, value: object) -> Scalar:
     if isinstance(value, date):
         return value.isoformat()
-    if kind_of(value) is None or value != value:  # NaN equals nothing, not even itself
+    if kind_of(value) is None or value != value:  # noqa: PLR0124 - NaN equals nothing, not even itself
         raise ConfigError(
             f"filter on {key!r} compares with {value!r}", hint="compare with a string, a number, a boolean or a date"
         )

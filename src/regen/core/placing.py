@@ -37,7 +37,7 @@ def need(
 
 @dataclass(frozen=True, slots=True)
 class ChunkDiff:
-    """An edit as a set difference of chunk ids. ``kept`` maps chunk id to write token; ``dropped`` are packed entries."""
+    """An edit as a set difference of chunk ids. ``kept`` maps id to write token; ``dropped`` are packed entries."""
 
     new: tuple[int, ...]
     kept: dict[bytes, bytes]

@@ -10,7 +10,8 @@ from regen.errors import ConfigError
 
 Action: TypeAlias = Literal[
     "update_metadata", "update_access", "place_documents", "replace_documents", "delete_documents", "create_generation",
-    "copy_vectors", "derive_vectors", "embed_chunks", "backfill_payload", "build_index", "evaluate", "promote", "retire",
+    "copy_vectors", "derive_vectors", "embed_chunks", "backfill_payload", "build_index", "evaluate", "promote",
+    "retire",
 ]  # fmt: skip
 ACTIONS: Final[tuple[str, ...]] = get_args(Action)
 PLAN_VERSION: Final = 1

@@ -36,7 +36,10 @@ class ChunkCounts:
 
 @dataclass(slots=True)
 class SyncResult:
-    """The outcome of ``sync``, ``apply``, ``upsert`` and ``delete``. ``seconds`` is wall time; ``cost_usd`` this run's."""
+    """The outcome of ``sync``, ``apply``, ``upsert`` and ``delete``.
+
+    ``seconds`` is wall time. ``tokens`` are exact for models with a price or a token limit, else estimated.
+    """
 
     documents: DocumentCounts = field(default_factory=DocumentCounts)
     chunks: ChunkCounts = field(default_factory=ChunkCounts)

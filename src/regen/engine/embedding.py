@@ -31,7 +31,7 @@ class Slot:
 
 @dataclass(slots=True)
 class Spent:
-    """What a run has sent to the model. ``tokens`` are exact for models with a price or a token limit, else estimated."""
+    """What a run has sent to the model; ``tokens`` are exact where there is a price or a limit, else estimated."""
 
     texts: int = 0
     tokens: int = 0

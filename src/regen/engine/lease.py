@@ -85,9 +85,9 @@ def _acquire(catalog: Catalog, name: str, owner: str, wait: float, seconds: floa
     deadline = time.monotonic() + wait
     while True:
         holder = catalog.holder(name)
-        dead = holder is not None and is_dead(holder.owner)
+        dead = holder.owner if holder is not None and is_dead(holder.owner) else None
         try:
-            return catalog.acquire(name, owner, at=time.time(), seconds=seconds, dead=holder.owner if dead else None)
+            return catalog.acquire(name, owner, at=time.time(), seconds=seconds, dead=dead)
         except CatalogBusy:
             if time.monotonic() > deadline:
                 raise

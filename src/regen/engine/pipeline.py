@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 DEPTH: Final = 2
+POLL_SECONDS: Final = 0.05
 _END: Final = object()
 
 
@@ -17,66 +18,68 @@ def run_pipeline(produce: Iterable[T], transform: Callable[[T], None], consume: 
 
     At most ``2 * DEPTH + 3`` items are alive. The first exception of any stage stops the others and is raised.
     """
-    stop = threading.Event()
-    errors: list[BaseException] = []
-    first: queue.Queue[Any] = queue.Queue(DEPTH)
-    second: queue.Queue[Any] = queue.Queue(DEPTH)
+    _Pipeline[T](transform, consume).run(produce)
 
-    def guarded(work: Callable[[], None]) -> Callable[[], None]:
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-                errors.append(error)
-                stop.set()
 
-        return run
+class _Pipeline(Generic[T]):
+    def __init__(self, transform: Callable[[T], None], consume: Callable[[T], None]) -> None:
+        self._transform, self._consume = transform, consume
+        self._stop = threading.Event()
+        self._errors: list[BaseException] = []
+        self._first: queue.Queue[Any] = queue.Queue(DEPTH)
+        self._second: queue.Queue[Any] = queue.Queue(DEPTH)
 
-    def relay() -> None:
-        while (item := _get(first, stop)) is not _END:
-            transform(item)
-            _put(second, item, stop)
-        _put(second, _END, stop)
+    def run(self, produce: Iterable[T]) -> None:
+        threads = [self._start(self._relay), self._start(self._drain)]
+        try:
+            for item in produce:
+                if not self._put(self._first, item):
+                    break
+            self._put(self._first, _END)
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            for thread in threads:
+                thread.join()
+        if self._errors:
+            raise self._errors[0]
 
-    def drain() -> None:
-        while (item := _get(second, stop)) is not _END:
-            consume(item)
-
-    threads = [
-        threading.Thread(target=guarded(relay), name="regen-transform", daemon=True),
-        threading.Thread(target=guarded(drain), name="regen-consume", daemon=True),
-    ]
-    for thread in threads:
+    def _start(self, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(work,), name=f"regen{work.__name__}", daemon=True)
         thread.start()
-    try:
-        for item in produce:
-            if not _put(first, item, stop):
-                break
-        _put(first, _END, stop)
-    except BaseException:
-        stop.set()
-        raise
-    finally:
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
+        return thread
 
-
-def _put(target: queue.Queue[Any], item: object, stop: threading.Event) -> bool:
-    while not stop.is_set():
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
-            target.put(item, timeout=0.05)
-        except queue.Full:
-            continue
-        return True
-    return False
+            work()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            self._errors.append(error)
+            self._stop.set()
 
+    def _relay(self) -> None:
+        while (item := self._get(self._first)) is not _END:
+            self._transform(item)
+            self._put(self._second, item)
+        self._put(self._second, _END)
 
-def _get(source: queue.Queue[Any], stop: threading.Event) -> Any:
-    while not stop.is_set():
-        try:
-            return source.get(timeout=0.05)
-        except queue.Empty:
-            continue
-    return _END
+    def _drain(self) -> None:
+        while (item := self._get(self._second)) is not _END:
+            self._consume(item)
+
+    def _put(self, target: queue.Queue[Any], item: object) -> bool:
+        while not self._stop.is_set():
+            try:
+                target.put(item, timeout=POLL_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _get(self, source: queue.Queue[Any]) -> Any:
+        while not self._stop.is_set():
+            try:
+                return source.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+        return _END

@@ -71,7 +71,7 @@ class Planner:
         preparer = Preparer(number, collection, self.recipe, self.chunker, self.reader)
         touched: set[str] = set()
 
-        def visit(item: Candidate, state: State, before: State | None, kind: str) -> None:
+        def visit(item: Candidate, state: State, kind: str) -> None:
             touched.add(item.document.id)
             self._pending.append((_action(kind), _work(item, state)))
             if len(self._pending) >= BATCH_DOCUMENTS:

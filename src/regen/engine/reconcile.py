@@ -51,7 +51,7 @@ class Reconciler:
     def run(
         self, generation: Generation, lease: HeldLease, *, progress: Callable[[Progress], None] | None = None
     ) -> Reconciled:
-        """Bring the generation up to the end of the log as it is now. Raises what stops a run; all committed work stays."""
+        """Bring the generation up to the log's present end. Raises what stops a run; all committed work stays."""
         catalog = self.catalog
         writer = Writer(catalog, self.store, generation, lease, self.filterable)
         if catalog.abandon_writes(generation.number, lease.lease, at=time.time()):

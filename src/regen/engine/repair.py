@@ -120,7 +120,7 @@ def _note(report: VerifyReport, text: str) -> None:
 
 
 def apply_repair(found: Differences, generation: Generation, store: Store, catalog: Catalog) -> int:
-    """Delete what nothing names and mark what must be written anew; reconcile does the rest. Returns what was mended."""
+    """Delete what nothing names, mark what must be written anew (reconcile does it). Returns what was mended."""
     for part in _parts(found.to_delete, DELETE_POINTS):
         store.delete(generation.collection, part)
     marked = 0

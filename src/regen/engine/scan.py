@@ -140,7 +140,7 @@ class Scanner:
 
 def checked(document: Document, limits: Limits, stamp: str | None = None) -> Candidate:
     """Fingerprint a document after checking its form. Raises DocumentError."""
-    if not isinstance(document.id, str) or not document.id:
+    if not document.id:
         raise ConfigError(f"document id {document.id!r} is not a non-empty string")
     if not isinstance(document.text, str):
         raise DocumentError(f"text is {type(document.text).__name__}, not a string")
@@ -197,9 +197,7 @@ def log_observed(
         failing.difference_update(observed.delivered, (letter.doc_id for letter in observed.failed))
 
 
-def dry_scan(
-    scanner: Scanner, *, allow_mass_delete: bool, visit: Callable[[Candidate, State, State | None, str], None]
-) -> ScanPlan:
+def dry_scan(scanner: Scanner, *, allow_mass_delete: bool, visit: Callable[[Candidate, State, str], None]) -> ScanPlan:
     """The same decisions as :func:`scan_and_log`, with nothing written; ``visit`` sees each real change."""
     counts, changes = DocumentCounts(), set[bytes]()
     for observed in scanner.observe():
@@ -212,7 +210,7 @@ def dry_scan(
             add_outcome(counts, kind)
             changes.add(change_key(item.document.id, item.fingerprint))
             if kind != "unchanged":
-                visit(item, state, before, kind)
+                visit(item, state, kind)
     gone = scanner.vanished(allow_mass_delete=allow_mass_delete)
     counts.deleted = len(gone)
     changes.update(change_key(doc_id, None) for doc_id in gone)

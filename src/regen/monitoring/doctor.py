@@ -21,7 +21,7 @@ PROBE: Final = "How do I reset my password?"
 MIN_FREE_BYTES: Final = 500_000_000
 
 
-class _Unwell(Exception):
+class _UnwellError(Exception):
     """A check's finding that is not an error of its own: detail and hint."""
 
     def __init__(self, detail: str, hint: str | None = None) -> None:
@@ -50,7 +50,7 @@ class _Examination:
             return f"{self.source.name}: readable, but it holds no document"
         if first.unreadable:
             item = first.unreadable[0]
-            raise _Unwell(f"{self.source.name}: {item.id} cannot be read: {item.reason}", "the others are indexed")
+            raise _UnwellError(f"{self.source.name}: {item.id} cannot be read: {item.reason}", "the others are indexed")
         return f"{self.source.name}: readable"
 
     def check_embedder(self) -> str:
@@ -59,9 +59,9 @@ class _Examination:
         query = np.asarray(self.embedder.embed_query(PROBE), dtype=np.float32)
         for name, vector in (("document", document.reshape(-1)), ("query", query.reshape(-1))):
             if vector.shape != (info.dimensions,):
-                raise _Unwell(f"{info.name}: a {name} vector has {vector.shape[0]} dimensions, not {info.dimensions}")
+                raise _UnwellError(f"{info.name}: a {name} vector has {len(vector)} dimensions, not {info.dimensions}")
             if not np.isfinite(vector).all() or not vector.any():
-                raise _Unwell(f"{info.name}: a {name} vector is zero, or contains NaN or infinity")
+                raise _UnwellError(f"{info.name}: a {name} vector is zero, or contains NaN or infinity")
         return f"{info.name}: {info.dimensions} dimensions, space {self.recipe.space}"
 
     def check_catalog(self) -> str:
@@ -73,13 +73,13 @@ class _Examination:
         held = set(self.store.collections())
         lacking = [item.collection for item in self.generations if item.collection not in held]
         if lacking and any(item.completed_at for item in self.generations if item.collection in lacking):
-            raise _Unwell(f"collection {', '.join(lacking)} is gone", "`regen verify --repair` writes it anew")
+            raise _UnwellError(f"collection {', '.join(lacking)} is gone", "`regen verify --repair` writes it anew")
         return f"{len(held)} collections"
 
     def check_recipe(self) -> str:
         for generation in self.generations[-1:]:
             if differences := describe_difference(generation.recipe, self.recipe):
-                raise _Unwell(
+                raise _UnwellError(
                     f"generation {generation.number} was built by another recipe: {'; '.join(differences)}",
                     "`regen sync` keeps it current by the recipe it was built with",
                 )
@@ -88,7 +88,7 @@ class _Examination:
     def check_dead_letters(self) -> str:
         letters = self.catalog.dead_letters(limit=3)
         if letters:
-            raise _Unwell(
+            raise _UnwellError(
                 "; ".join(f"{letter.doc_id}: {letter.reason}" for letter in letters),
                 "mend them, then `regen retry`; `regen status` lists all",
             )
@@ -97,7 +97,7 @@ class _Examination:
     def check_disk(self) -> str:
         free = shutil.disk_usage(self.root).free
         if free < MIN_FREE_BYTES:
-            raise _Unwell(f"{free / 1e6:.0f} MB free at {self.root}", "free some space before the next sync")
+            raise _UnwellError(f"{free / 1e6:.0f} MB free at {self.root}", "free some space before the next sync")
         return f"{free / 1e9:.1f} GB free"
 
 
@@ -137,7 +137,7 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
     started = time.perf_counter()
     try:
         detail, passed, hint = check(), True, None
-    except (_Unwell, RegenError) as error:
+    except (_UnwellError, RegenError) as error:
         detail, passed, hint = getattr(error, "message", str(error)), False, error.hint
     except Exception as error:  # noqa: BLE001 - whatever is broken is what doctor is there to tell
         detail, passed, hint = f"{type(error).__name__}: {error}", False, None

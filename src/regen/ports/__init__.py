@@ -140,7 +140,7 @@ class Embedder(Protocol):
         ...
 
     def token_starts(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """For each text the character offsets at which its tokens start, ascending. ``len`` of one is its token count."""
+        """For each text the character offsets at which its tokens start, ascending; as many as it has tokens."""
         ...
 
 
@@ -259,8 +259,8 @@ class Store(Protocol):
     ) -> list[StoreHit]:
         """The up to k best points, best first.
 
-        ``where`` and ``principals`` narrow the candidates as far as the store can do so exactly (a clause on a key that is
-        not a field, or whose value is not of the field's kind, is left out: the fence applies it). It must never leave
+        ``where`` and ``principals`` narrow the candidates as far as the store can do so exactly (a clause on a key that
+        is not a field, or whose value is not of the field's kind, is left out: the fence applies it). It never leaves
         out a point that satisfies them. ``principals`` of None or an empty set sees public points only.
         """
         ...

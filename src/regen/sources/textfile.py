@@ -81,7 +81,7 @@ class TextFileReader:
         return text.removeprefix("\ufeff")
 
 
-class _NotADocument(Exception):  # noqa: N818 (it never leaves this file: it is the reason of an Unreadable)
+class _NotADocument(Exception):
     """The file is there, but it is no text document."""
 
 

@@ -20,7 +20,7 @@ from regen.errors import ConfigError, StoreError
 from regen.ports import CollectionSpec, Vectors
 from regen.stores.lancedb import LanceStore
 from regen.stores.lancedb_filters import column_key, column_name
-from regen.stores.lancedb_upkeep import _superseded, unindexed_rows
+from regen.stores.lancedb_upkeep import _superseded, vector_index
 from regen.testing.store_cases import (
     HOSTILE_KEYS,
     ids_of,
@@ -69,6 +69,12 @@ def indexed(store: LanceStore) -> Vectors:
     make_collection(store, points, dimensions=_DIMENSIONS, index={"min_rows": 1000})
     assert "built the vector index over 3000 points" in store.maintain("g1")
     return points.vectors
+
+
+def unindexed(store: LanceStore) -> int | None:
+    """How many points the index does not hold; None without an index."""
+    found = vector_index(store._open("g1").table)
+    return None if found is None else found.num_unindexed_rows
 
 
 def recall(store: LanceStore, vectors: Vectors) -> float:
@@ -125,25 +131,27 @@ def test_deleted_points_leave_the_index(store: LanceStore) -> None:
 
 
 def test_the_index_is_tended_when_it_pays(store: LanceStore) -> None:
-    """A few new points are left outside, many are worked in, and force works in the few."""
+    """A few new points are left outside, some become a segment, many a new index; force takes in the few."""
     indexed(store)
-    table = store._open("g1").table
     more = make_points([f"few {at}" for at in range(100)], dimensions=_DIMENSIONS)
     store.upsert("g1", more)
     assert store.maintain("g1") == []
-    assert unindexed_rows(table) == 100
+    assert unindexed(store) == 100
     assert store.maintain("g1", force=True)
-    assert unindexed_rows(table) == 0
+    assert unindexed(store) == 0
+    store.upsert("g1", make_points([f"some {at}" for at in range(300)], dimensions=_DIMENSIONS))
+    assert store.maintain("g1") == ["added 300 points to the vector index"]
+    assert unindexed(store) == 0
     store.upsert("g1", make_points([f"many {at}" for at in range(1500)], dimensions=_DIMENSIONS))
-    assert store.maintain("g1") == ["rebuilt the vector index over 4600 points, of which 1500 were not in it"]
-    assert unindexed_rows(table) == 0
+    assert store.maintain("g1") == ["rebuilt the vector index over 4900 points, of which 1500 were not in it"]
+    assert unindexed(store) == 0
 
 
 def test_small_collections_get_no_index(store: LanceStore) -> None:
     """Below min_rows an exact scan is quick enough: not even force builds an index."""
     make_collection(store, make_points(numbered(500)))
     store.maintain("g1", force=True)
-    assert unindexed_rows(store._open("g1").table) is None
+    assert unindexed(store) is None
 
 
 def test_upkeep_when_many_points_are_deleted(store: LanceStore) -> None:
@@ -320,7 +328,7 @@ def test_column_names_are_safe_and_reversible() -> None:
 
 
 def test_what_cannot_be_encoded_matches_nothing_kept(store: LanceStore) -> None:
-    """Half a surrogate pair harms nothing in a filter or a principal; in a point it is an error that names the column."""
+    """Half a surrogate pair harms nothing in a filter or a principal; in a point it is a named error."""
     metadata: list[dict[str, object]] = [{"lang": "en"}, {"lang": 5}]
     make_collection(store, make_points(["a", "odd"], metadata=metadata))
     query = random_vectors(1)[0]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from lancedb.index import HnswSq
+from lancedb.index import HnswSq, IndexConfig
 from lancedb.table import Table
 
 from regen.errors import ConfigError
 from regen.stores.lancedb_faults import retried
 from regen.stores.lancedb_layout import Layout
 
+os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")  # else each look at an index prints a warning
 _KEEP: Final = timedelta(hours=1)
 _KEEP_FORCED: Final = timedelta(minutes=15)
 """How long a version stays after another took its place. A scan holds the version it began with, so no scan may take
@@ -22,6 +24,7 @@ _CLOCK_MARGIN: Final = timedelta(seconds=1)
 _MANY_FRAGMENTS: Final = 32
 _MANY_OLD_VERSIONS: Final = 64
 _MUCH_DELETED: Final = 0.2
+_MANY_SEGMENTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class IndexSettings:
     """``CollectionSpec.index``. The defaults hold recall@10 at 0.99 and more on clustered vectors.
 
     ``min_rows``: below this an exact scan is quick enough, and building costs more than it saves.
-    ``unindexed_share``: rows that came after the index are scanned; above this share they are worked in.
+    Points that came after the index are scanned beside it. When they are a fifth of ``min_rows`` they become a segment
+    of their own, which is cheap; above ``unindexed_share`` of all, or at eight segments, the index is built anew.
     ``m``, ``ef_construction``: the graph's degree and build effort. ``ef``, ``refine``: how many candidates a search
     walks, and how many times k of them it scores again with the full vectors.
     """
@@ -65,8 +69,7 @@ def _compact(table: Table, *, force: bool) -> str | None:
     versions = table.list_versions()
     held = {key: int(value) for key, value in versions[-1]["metadata"].items()}
     fragments, deleted = held["total_fragments"], held["total_deletion_file_rows"]
-    keep = _KEEP_FORCED if force else _KEEP
-    old, removable_age = _superseded(versions, keep)
+    old, removable_age = _superseded(versions, _KEEP_FORCED if force else _KEEP)
     scattered = fragments >= _MANY_FRAGMENTS or deleted > _MUCH_DELETED * (held["total_rows"] + deleted)
     if not (force or scattered or old >= _MANY_OLD_VERSIONS):
         return None
@@ -91,25 +94,30 @@ def _index(table: Table, layout: Layout, *, force: bool) -> str | None:
     settings, rows = IndexSettings.of(layout.index), table.count_rows()
     if rows < settings.min_rows:
         return None
-    unindexed = unindexed_rows(table)
-    if unindexed is None:
-        retried(lambda: table.create_index("vector", config=_graph(layout, settings), replace=True))
+    found = vector_index(table)
+    if found is None:
+        _build(table, layout, settings)
         return f"built the vector index over {rows} points"
-    if unindexed > settings.unindexed_share * rows:
-        retried(lambda: table.create_index("vector", config=_graph(layout, settings), replace=True))
+    unindexed = found.num_unindexed_rows or 0
+    if unindexed > settings.unindexed_share * rows or (found.num_segments or 0) >= _MANY_SEGMENTS:
+        _build(table, layout, settings)
         return f"rebuilt the vector index over {rows} points, of which {unindexed} were not in it"
-    if force and unindexed:
-        retried(table.optimize)
+    if unindexed >= settings.min_rows // 5 or (force and unindexed):
+        removable_age = _superseded(table.list_versions(), _KEEP)[
+            1
+        ]  # optimize always removes; its default is too young
+        retried(lambda: table.optimize(cleanup_older_than=removable_age))
         return f"added {unindexed} points to the vector index"
     return None
 
 
-def _graph(layout: Layout, settings: IndexSettings) -> HnswSq:
-    return HnswSq(distance_type=layout.metric, num_partitions=1, m=settings.m, ef_construction=settings.ef_construction)
+def _build(table: Table, layout: Layout, settings: IndexSettings) -> None:
+    graph = HnswSq(
+        distance_type=layout.metric, num_partitions=1, m=settings.m, ef_construction=settings.ef_construction
+    )
+    retried(lambda: table.create_index("vector", config=graph, replace=True))
 
 
-def unindexed_rows(table: Table) -> int | None:
-    """How many points the vector index does not hold; None when there is no vector index."""
-    found = next((index for index in table.list_indices() if list(index.columns) == ["vector"]), None)
-    stats = None if found is None else table.index_stats(found.name)
-    return None if stats is None else int(stats.num_unindexed_rows)
+def vector_index(table: Table) -> IndexConfig | None:
+    """What LanceDB says of the table's vector index; None when there is none."""
+    return next((index for index in table.list_indices() if list(index.columns) == ["vector"]), None)

@@ -149,7 +149,7 @@ def _model(dimensions: int) -> tuple[NDArray[np.float32], PieceTokenizer]:
 def _load() -> _Model:
     with _quiet_logging():
         from wordllama import WordLlama  # noqa: PLC0415 - takes 0.2 s and is not always needed
-    # The vendor looks for the tokenizer in a folder that its wheel does not have, unless the wheel is named as its cache.
+    # The vendor looks for the tokenizer in a folder that its wheel lacks, unless the wheel is named as its cache.
     try:
         model = WordLlama.load(cache_dir=_folder(), disable_download=True)
     except OSError as error:

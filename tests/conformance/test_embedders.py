@@ -13,6 +13,7 @@ from regen.embedders.checked import CheckedEmbedder
 from regen.embedders.hashing import HashingEmbedder
 from regen.embedders.limits import RateLimitedEmbedder
 from regen.embedders.metered import MeteredEmbedder
+from regen.embedders.priced import PricedEmbedder
 from regen.embedders.retrying import RetryingEmbedder
 from regen.embedders.wordllama import WordLlamaEmbedder
 from regen.ports import Embedder
@@ -88,6 +89,12 @@ class TestMetered(EmbedderConformance):
     def make_embedder(self) -> Embedder:
         """Make a new embedder."""
         return MeteredEmbedder(HashingEmbedder(64), count_tokens=True)
+
+
+class TestPriced(EmbedderConformance):
+    def make_embedder(self) -> Embedder:
+        """Make a new embedder."""
+        return PricedEmbedder(HashingEmbedder(64), 0.13)
 
 
 class TestFaultyWithoutFaults(EmbedderConformance):

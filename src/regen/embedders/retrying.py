@@ -41,14 +41,23 @@ class RetryingEmbedder(EmbedderWrapper):
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Vectors of shape (len(texts), dimensions), after as many attempts as it takes and is allowed."""
-        return self._persist(lambda: self.inner.embed_documents(texts))
+        return self._attempt(lambda: self.inner.embed_documents(texts))
 
     def embed_query(self, text: str) -> Vector:
         """Return the vector of a query, after as many attempts as it takes and is allowed."""
-        return self._persist(lambda: self.inner.embed_query(text))
+        return self._attempt(lambda: self.inner.embed_query(text))
 
-    def _persist(self, call: Callable[[], _T]) -> _T:
+    def _attempt(self, call: Callable[[], _T]) -> _T:
+        """Make the first attempt bare: a call that succeeds, as almost all do, pays nothing for the machinery below."""
         started = time.monotonic()
+        try:
+            return call()
+        except Exception as error:
+            if not _retryable(error):
+                raise
+            return self._persist(call, error, started)
+
+    def _persist(self, call: Callable[[], _T], first: Exception, started: float) -> _T:
         tried = 0
         pause = asked = 0.0  # what the back-off says, and how long the provider asked to wait
 
@@ -63,8 +72,10 @@ class RetryingEmbedder(EmbedderWrapper):
                 again, self._attempts, self._timeout, wait_initial=FIRST_PAUSE, wait_max=LONGEST_PAUSE
             ):
                 with attempt:
-                    if tried:
-                        self._sleep(max(asked, pause * random.uniform(0.75, 1.25)))  # noqa: S311 - jitter is no secret
+                    if tried == 0:
+                        pause, tried = attempt.next_wait, 1
+                        raise first  # noqa: TRY301 - stamina counts it as the first attempt
+                    self._sleep(max(asked, pause * random.uniform(0.75, 1.25)))  # noqa: S311 - jitter is no secret
                     pause, tried = attempt.next_wait, tried + 1
                     return call()
         except Exception as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 
 _FRONT_MATTER: Final = re.compile(r"---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _MAX_FRONT_MATTER: Final = 100_000  # characters
 _MAX_VALUES: Final = 10_000
+_MAX_DEPTH: Final = 50
 # libyaml walks nested values on the C stack and crashes the process at some thousand levels. A text with fewer of the
 # characters that open a level cannot nest that deep; the slow parser in Python, which raises, takes the others.
 _LEVEL_OPENERS: Final = "[{-:?"
@@ -69,13 +70,35 @@ def _behind_fence(text: str, fence: str, start: int) -> int:
     return found.end() if found else len(text)  # an unclosed fence reaches to the end
 
 
+class _StrictMappings:
+    """A second ``access:`` must not silently undo the first: a key that comes twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key.value!r} comes twice", problem_mark=key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return cast("dict[Any, Any]", super().construct_mapping(node, deep=deep))  # type: ignore[misc]
+
+
+class _FastLoader(_StrictMappings, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Parses with libyaml where PyYAML was built with it."""
+
+
+class _SlowLoader(_StrictMappings, yaml.SafeLoader):
+    """Parses in Python."""
+
+
 def _load(block: str) -> object:
     if len(block) > _MAX_FRONT_MATTER:
         raise FrontMatterError(f"front matter has {len(block):,} characters; at most {_MAX_FRONT_MATTER:,} are read")
     fast = sum(map(block.count, _LEVEL_OPENERS)) <= _MAX_OPENERS
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader
     try:
-        return yaml.load(block, Loader=loader)  # noqa: S506 (both are safe loaders)
+        return yaml.load(block, Loader=_FastLoader if fast else _SlowLoader)  # noqa: S506 (both are safe loaders)
     except yaml.MarkedYAMLError as error:
         raise FrontMatterError(f"front matter is not valid YAML: {_located(error)}") from error
     except RecursionError:
@@ -94,31 +117,34 @@ def _located(error: yaml.MarkedYAMLError) -> str:
 class _Plain:
     """Turns what YAML can hold into what JSON can hold: dates become ISO 8601 strings, keys become strings.
 
-    The count of values is bounded: a few lines of YAML with aliases can stand for billions, or for a list in itself.
+    Count and depth of values are bounded: a few lines of YAML with aliases can stand for billions, or for a list
+    that holds itself.
     """
 
     def __init__(self) -> None:
         self._values = 0
 
-    def mapping(self, value: dict[Any, Any]) -> dict[str, Any]:
+    def mapping(self, value: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
         plain = {}
         for key, item in value.items():
             name = _key(key)
             if name in plain:
                 raise FrontMatterError(f"front matter has the key {name!r} twice, written in two ways")
-            plain[name] = self.value(item)
+            plain[name] = self._value(item, depth + 1)
         return plain
 
-    def value(self, value: object) -> Any:
+    def _value(self, value: object, depth: int) -> Any:
         self._values += 1
         if self._values > _MAX_VALUES:
             raise FrontMatterError(f"front matter holds more than {_MAX_VALUES:,} values")
+        if depth > _MAX_DEPTH:
+            raise FrontMatterError("front matter is nested too deeply")
         if isinstance(value, dict):
-            return self.mapping(value)
+            return self.mapping(value, depth)
         if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
+            return [self._value(item, depth + 1) for item in value]
         if isinstance(value, set):
-            return sorted((self.value(item) for item in value), key=repr)
+            return sorted((self._value(item, depth + 1) for item in value), key=repr)
         return _scalar(value)
 
 

@@ -10,6 +10,7 @@ the mean.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,13 +43,27 @@ def _given_up(counted: Counted, cuts: Cuts, limit: int) -> list[int]:
     positions = cuts.positions
     inner = positions[1:-1]
     order = np.lexsort((counted.keys(inner), cuts.levels[1:-1])) + 1  # stable: equal keys go from left to right
-    ahead, behind = counted.ahead(positions).tolist(), counted.behind(positions).tolist()
-    kept = _agglomerate(ahead, behind, order.tolist(), limit)
+    sizes = _Sizes(counted.ahead(positions).tolist(), counted.behind(positions).tolist())
+    kept = _agglomerate(sizes, order.tolist(), limit)
+    rank = np.zeros(len(positions), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    _widen_slivers(kept, sizes, cuts.levels.tolist(), rank.tolist(), limit)
     return positions[kept].tolist()  # type: ignore[no-any-return]
 
 
-def _agglomerate(ahead: list[int], behind: list[int], order: list[int], limit: int) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    ahead: list[int]
+    behind: list[int]
+
+    def between(self, left: int, right: int) -> int:
+        """The tokens between two boundaries, given by their numbers."""
+        return self.ahead[right] - self.behind[left]
+
+
+def _agglomerate(sizes: _Sizes, order: list[int], limit: int) -> list[int]:
     """The boundaries that stay. One pass is enough: what did not fit can never fit later, pieces only grow."""
+    ahead, behind = sizes.ahead, sizes.behind  # the one loop over all candidates: no call in it
     count = len(ahead)
     before, after = list(range(-1, count - 1)), list(range(1, count + 1))
     for index in order:
@@ -61,3 +76,25 @@ def _agglomerate(ahead: list[int], behind: list[int], order: list[int], limit: i
         kept.append(index)
         index = after[index]
     return kept
+
+
+def _widen_slivers(kept: list[int], sizes: _Sizes, levels: list[int], rank: list[int], limit: int) -> None:
+    """Move the boundary of a piece under an eighth of the limit to the best of its level that leaves both a quarter.
+
+    Only to where still no two neighbours fit into one. Changes ``kept``.
+    """
+    last = len(kept) - 1
+    for number in range(1, last):
+        left, here, right = kept[number - 1 : number + 2]
+        if min(sizes.between(left, here), sizes.between(here, right)) >= limit // 8:
+            continue
+        others = [
+            index
+            for index in range(left + 1, right)
+            if levels[index] == levels[here]
+            and limit // 4 <= sizes.between(left, index) <= limit
+            and limit // 4 <= sizes.between(index, right) <= limit
+            and (number == 1 or sizes.between(kept[number - 2], index) > limit)
+            and (number == last - 1 or sizes.between(index, kept[number + 2]) > limit)
+        ]
+        kept[number] = max(others, key=rank.__getitem__, default=here)

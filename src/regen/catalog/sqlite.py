@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import QueuePool
 
 from regen.catalog.catalog import SqlCatalog
 from regen.catalog.migrate import migrate
@@ -38,8 +38,14 @@ def open_catalog(url: str, root: Path | None = None) -> SqlCatalog:
 def make_engine(url: str, root: Path | None = None) -> Engine:
     """An SQLAlchemy engine with regen's pragmas and its two kinds of transaction."""
     if url == "sqlite://":
+        # A database in memory is one connection's own: threads lend it to each other, one at a time.
         engine = create_engine(
-            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS}
+            "sqlite://",
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
         )
     else:
         path = _path(url, root)

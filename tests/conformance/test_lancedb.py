@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +40,9 @@ import sys, pathlib
 from regen.stores.lancedb import LanceStore
 from regen.testing.store_cases import make_points, numbered
 store = LanceStore(pathlib.Path(sys.argv[1]))
+store.count("g1")
+print(0, flush=True)
+sys.stdin.readline()
 for start in range(0, int(sys.argv[2]), 100):
     store.upsert("g1", make_points(numbered(int(sys.argv[2]))[start : start + 100]))
     print(start + 100, flush=True)
@@ -204,21 +208,43 @@ def test_upkeep_beside_a_writer(store: LanceStore, tmp_path: Path) -> None:
 
 
 def run_writer(folder: Path, points: int) -> subprocess.Popen[str]:
-    """Start a process that writes that many points, a hundred at a time, and prints what is acknowledged."""
+    """Start a process that, told to, writes that many points, a hundred at a time, and prints what is acknowledged."""
     command = [sys.executable, "-c", _WRITER, str(folder), str(points)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_two_processes_write_the_same_new_points(store: LanceStore, tmp_path: Path) -> None:
-    """Two processes that write the same new ids at once leave each of them once."""
+def test_three_processes_write_the_same_new_points(store: LanceStore, tmp_path: Path) -> None:
+    """Three processes that write the same new ids at once leave each of them once."""
     make_collection(store)
-    writers = [run_writer(tmp_path / "vectors", 2000) for _ in range(2)]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    writers = [run_writer(tmp_path / "vectors", 1500) for _ in range(3)]
     for writer in writers:
         assert writer.stdout is not None
-        writer.stdout.close()
-    assert sorted(scanned(store)) == numbered(2000)
+        writer.stdout.readline()
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert sorted(scanned(store)) == numbered(1500)
+
+
+def test_a_column_that_another_writer_was_quicker_to_add(store: LanceStore, tmp_path: Path) -> None:
+    """Ten handles whose first write brings the same new audit and field columns all succeed."""
+    make_collection(store)
+    handles = [LanceStore(tmp_path / "vectors") for _ in range(10)]
+
+    def write(at: int) -> None:
+        handles[at].add_fields("g1", {"size": "number"})
+        handles[at].upsert("g1", make_points([f"{at}"], metadata=[{"size": at}]))
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(write, range(10)))
+    found = scanned(store)
+    assert {point_id: held["metadata"]["size"] for point_id, held in found.items()} == {str(at): at for at in range(10)}
+    assert all(held["audit"]["model"] == "hashing/8" for held in found.values())
 
 
 def test_a_killed_writer_loses_nothing_acknowledged(store: LanceStore, tmp_path: Path) -> None:
@@ -226,11 +252,12 @@ def test_a_killed_writer_loses_nothing_acknowledged(store: LanceStore, tmp_path:
     make_collection(store)
     writer = run_writer(tmp_path / "vectors", 100_000)
     assert writer.stdout is not None
-    acknowledged = [int(writer.stdout.readline()) for _ in range(5)][-1]
+    assert writer.stdin is not None
+    writer.stdin.write("go\n")
+    writer.stdin.flush()
+    acknowledged = [int(writer.stdout.readline()) for _ in range(6)][-1]
     writer.send_signal(signal.SIGKILL)
-    acknowledged = max([acknowledged, *map(int, writer.stdout.read().split())])
-    writer.wait(60)
-    writer.stdout.close()
+    acknowledged = max([acknowledged, *map(int, writer.communicate(timeout=60)[0].split())])
     there = sorted(scanned(store))
     assert len(there) % 100 == 0
     assert there[:acknowledged] == numbered(acknowledged)

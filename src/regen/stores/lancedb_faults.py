@@ -14,7 +14,7 @@ from regen.errors import CollectionMissing, StoreError
 
 T = TypeVar("T")
 
-_CONFLICT: Final = re.compile(r"conflict|concurrent writers|contention", re.IGNORECASE)
+_CONFLICT: Final = re.compile(r"conflict|concurrent writers|contention|Column .* already exists", re.IGNORECASE)
 _GONE: Final = re.compile(r"was not found|Not found: .*/_versions", re.IGNORECASE)
 _FULL: Final = re.compile(r"No space left|StorageFull|os error 28|quota exceeded|os error 122", re.IGNORECASE)
 _DENIED: Final = re.compile(r"Permission denied|Read-only file system|os error 13|os error 30", re.IGNORECASE)
@@ -33,7 +33,7 @@ def retried(commit: Callable[[], T]) -> T:
 
 
 def _conflicts(error: Exception) -> bool:
-    return isinstance(error, RuntimeError | OSError) and _CONFLICT.search(str(error)) is not None
+    return isinstance(error, RuntimeError | OSError | ValueError) and _CONFLICT.search(str(error)) is not None
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def _literal(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return literal(value)
-    return repr(float(value) + 0.0)  # type: ignore[arg-type]  # a number; + 0.0 because Lance tells -0.0 from 0.0
+    return repr(float(value))  # type: ignore[arg-type]  # a number
 
 
 def _encodable(value: object) -> bool:

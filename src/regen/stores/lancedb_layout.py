@@ -151,8 +151,8 @@ def _split(values: list[Any], kind: FieldKind) -> tuple[list[Any], list[int]]:
     odd = [row for row, value in enumerate(values) if value is not None and not conforms(value, kind)]
     for row in odd:
         values[row] = None
-    if kind == "number":  # + 0.0 because Lance tells -0.0 from 0.0 and a filter does not
-        values = [None if value is None else value + 0.0 for value in values]
+    if kind == "number":
+        values = [None if value is None else float(value) for value in values]
     return values, odd
 
 

@@ -45,7 +45,8 @@ _NUMBERS = (
     5e-324,
     2**53,
     2**53 + 1,
-    2**53 + 2,
+    2**53 + 3,
+    2**53 + 4,
     -(2**53) - 1,
     10**30,
     10**400,
@@ -129,6 +130,30 @@ class FilterCases(StoreHooks):
                 found = ids_of(store.search(COLLECTION, _QUERY, 99, where=clauses))
                 expected = [numbered(len(values))[at] for at, one in enumerate(values) if matches(clauses, one)]
                 assert sorted(found) == expected
+
+    def test_numbers_are_compared_exactly(self, store: Store) -> None:
+        """Numbers that a 64-bit float cannot hold, minus zero and infinity, on either side, lose no match."""
+        values = [
+            0.0,
+            -0.0,
+            0,
+            2**53,
+            2**53 + 1,
+            2**53 + 3,
+            2**53 + 4,
+            -(2**53) - 3,
+            10**400,
+            1e308,
+            5e-324,
+            float("inf"),
+        ]
+        metadata = [{"year": value} for value in values]
+        make_collection(store, make_points(numbered(len(values)), metadata=metadata))
+        for asked in values:
+            for condition in (*({op: asked} for op in ("eq", "gt", "gte", "lt", "lte")), [asked, 1, 2, 3, 4, 5]):
+                clauses = where(year=condition)
+                found = {int(one, 16) for one in ids_of(store.search(COLLECTION, _QUERY, 99, where=clauses))}
+                assert {at for at, one in enumerate(metadata) if matches(clauses, one)} <= found, clauses
 
     def test_keys_of_any_spelling(self, store: Store) -> None:
         """Each of many hostile keys filters its own values, and a scan gives the keys back."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.text import Text
 
 GOOD, BAD, NOTE = "bold green", "bold red", "yellow"
-LABEL_WIDTH = 11
+LABEL_WIDTH = 12
 
 
 def good(text: str) -> Text:

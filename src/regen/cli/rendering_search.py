@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -47,7 +48,11 @@ def snippet(text: str, length: int = SNIPPET_LENGTH) -> str:
 
 
 def _metadata(metadata: Mapping[str, Any]) -> str:
-    shown = [f"{key}={value}" for key, value in metadata.items() if isinstance(value, str | int | float | bool)]
+    shown = [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in metadata.items()
+        if isinstance(value, str | int | float | bool)
+    ]
     return snippet(listed(shown[:_SHOWN_KEYS]), 100)
 
 

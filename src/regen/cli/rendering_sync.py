@@ -22,7 +22,8 @@ def sync_lines(result: SyncResult, letters: Sequence[DeadLetter] = ()) -> Iterat
     else:
         revision = listed([f"revision {count(result.revision)}", _generation(result.generation)])
         headline = f"In step at {revision}"
-        yield bad(f"{headline}, but not all of it") if documents.failed else good(headline)
+        missing = f"{headline}, except {counted(documents.failed, 'document')}"
+        yield bad(missing) if documents.failed else good(headline)
         yield labelled("documents", document_counts(documents) or "none")
         yield labelled("chunks", chunk_counts(result) or "none")
         yield labelled("cost", sync_cost(result))
@@ -67,7 +68,7 @@ def failures(failed: int, letters: Sequence[DeadLetter]) -> Iterator[Text]:
     """The documents that could not be processed, the first few with their reasons."""
     if not failed:
         return
-    yield note(f"{counted(failed, 'document')} could not be processed; what was indexed of them stays:")
+    yield note("What could not be processed (what was indexed of it before stays):")
     for letter in letters[:SHOWN_LETTERS]:
         yield Text.assemble("    ", (letter.doc_id, "bold"), f": {letter.reason}")
     yield hint("all of them: regen status. When repaired: regen sync, or regen retry")

@@ -84,8 +84,8 @@ class Session:
         except RegenError as error:
             self._tell(error)
             raise typer.Exit(code_of(error)) from None
-        except BrokenPipeError:
-            raise
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise  # not failures of the verb: Typer's own ways to end
         except Exception as error:  # noqa: BLE001 - the last place that can tell it as one line
             self._tell(error)
             raise typer.Exit(ExitCode.ERROR) from None

@@ -67,7 +67,7 @@ def plan(
         _write_plan(made, out)
     session.answer(made.to_dict(), plan_lines(made))
     if not session.json and not made.empty:
-        session.remark(f"Run exactly this with: regen apply {out or ''}".rstrip())
+        session.remark(f"Run exactly this with: regen apply {out}" if out else "Carry it out with: regen apply")
     if check and not made.empty:
         raise typer.Exit(ExitCode.CHANGES)
 

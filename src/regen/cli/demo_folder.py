@@ -1,0 +1,48 @@
+"""The folder in which the demo plays: made fresh, and never somebody else's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from regen.errors import ConfigError
+
+NAME: Final = ".demo"
+_MARK: Final = ".made-by-regen-demo"
+
+
+def fresh_folder(parent: Path) -> Path:
+    """An empty ``.demo`` in a folder. Raises ConfigError when one is there that no demo has made."""
+    folder = parent.resolve() / NAME
+    if folder.exists() and not (folder / _MARK).is_file():
+        raise ConfigError(
+            f"{folder} is there, but no demo has made it", hint="move it away, or run the demo in another folder"
+        )
+    try:
+        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+        folder.mkdir()
+        (folder / _MARK).write_text("regen demo deletes this folder when it runs again.\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be made: {error.strerror or error}", hint="run the demo in a folder you may write to"
+        ) from None
+    return folder
+
+
+def config_text(source: str) -> str:
+    """The regen.yaml of the demo, around the line of its source. It loads as it stands."""
+    return _CONFIG.format(source=source)
+
+
+_CONFIG: Final = """\
+# Written by `regen demo`. Try: regen search "a question" --config {{this file}}
+version: 1
+alias: demo
+source: {source}
+text: "{{title}}\\n{{text}}"
+chunking: {{kind: markdown, max_tokens: 128}}
+embedding: {{model: wordllama/l2-supercat-256}}
+store: {{url: "lancedb://vectors"}}
+catalog: {{url: "sqlite:///catalog.db"}}
+"""

@@ -26,13 +26,13 @@ from regen.core.results import (
 )
 from regen.engine.models import Models, resolve_embedding
 from regen.engine.planning import DryRun, Planner
-from regen.engine.scan import Scanner, add_outcome, checked, log_observed, scan_and_log
+from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, NotFound, RecipeChanged, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, VectorCache, WatchableSource
-from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
+from regen.ports.catalog import Catalog, Generation
 from regen.serving.search import Query, answer, check_own_vector, embed_query
 
 CACHE_PATH: Final = ".regen/embeddings.db"
@@ -144,14 +144,7 @@ class Index:
         wanted = list(ids)
 
         def log() -> DocumentCounts:
-            batch, gone = source.read(wanted)
-            scanner, counts = self._scanner(source), DocumentCounts()
-            observed = scanner.judge(batch)
-            failing = set(self._catalog.buried(SOURCE_STAGE))
-            log_observed(scanner, self._catalog, observed, observed.candidates, counts, failing)
-            counts.deleted = self._catalog.tombstone(gone, at=time.time()) if gone else 0
-            self._catalog.unearth(SOURCE_STAGE, sorted(failing.intersection(gone)))
-            return counts
+            return read_and_log(self._scanner(source), source, self._catalog, wanted)
 
         return self._writer_run("sync", log, progress)
 
@@ -160,8 +153,9 @@ class Index:
         source = self._source
         if source is None or not isinstance(source, WatchableSource):
             raise ConfigError("the source cannot be watched", hint="watch works with `source: {kind: files, …}`")
+        events = source.watch(stop)  # armed before the first sync, so that no edit falls between the two
         on_sync(self.sync())
-        for ids in source.watch(stop):
+        for ids in events:
             result = self.sync_ids(ids)
             if result.documents.changed or result.documents.failed:
                 on_sync(result)

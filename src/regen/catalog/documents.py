@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import orjson
-import zstandard
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate, rows
-from regen.core.changes import Candidate, Outcome, State, classify, lane, state_of
-from regen.core.documents import ChangeKind, Facets
+from regen.catalog.document_rows import decompressor, document_row, write_rows
+from regen.core.changes import Candidate, Outcome, State, classify, state_of
+from regen.core.documents import Facets
 from regen.core.results import ChangeRecord
 from regen.errors import NotFound
 from regen.ports.catalog import Known, LogOutcome, PastState
@@ -100,13 +98,13 @@ class DocumentLog(Database):
             changed = [i for i, outcome in enumerate(outcomes) if outcome != "unchanged"]
             first = allocate(connection, "revision", len(changed)) if changed else 0
             revisions = dict(zip(changed, range(first, first + len(changed)), strict=True))
-            records = [
-                _record(
-                    source, candidates[i], states[i], keys[i], revisions.get(i), outcomes[i], at=at, restored=restored
-                )
+            written = [
+                document_row(source, candidates[i], states[i], (keys[i], revisions.get(i)), outcomes[i], at=at)
                 for i in range(len(candidates))
             ]
-            _write(connection, records, {r["doc_id"] for r in records} - old.keys(), candidates)
+            if restored:
+                written = [row._replace(kind="restored", lane=1) for row in written]
+            write_rows(connection, written, fresh={c.document.id for c in fresh}, candidates=candidates)
             return LogOutcome(outcomes, keys, first + len(changed) - 1 if changed else _head(connection))
 
     def tombstone(self, ids: Sequence[str], *, at: float) -> int:
@@ -188,7 +186,7 @@ class DocumentLog(Database):
                 f"document {doc_id!r} is not kept as it was at revision {revision}",
                 hint=f"`regen history {doc_id}` lists the revisions that can be restored",
             )
-        text = None if found[2] is None else decompress(found[2])
+        text = None if found[2] is None else decompressor()(found[2])
         access = None if found[4] is None else orjson.loads(found[4])
         return PastState(doc_id, found[1], text, orjson.loads(found[3]), access, found[5])
 
@@ -212,100 +210,6 @@ _TOMBSTONE = (
             changed_at=bindparam("at"))
 )  # fmt: skip
 _RESTAMP = update(schema.documents).where(_docs.doc_id == bindparam("id")).values(stamp=bindparam("new_stamp"))
-_KEEP_CONTENT = sqlite.insert(schema.contents).on_conflict_do_nothing()
-_REPLACE = update(schema.documents).where(_docs.doc_key == bindparam("key"))
-_COLUMNS = (
-    "source", "revision", "fingerprint", "stamp", "content_hash", "metadata_hash", "access_hash", "metadata", "access",
-    "deleted", "lane", "version", "source_time", "changed_at",
-)  # fmt: skip
-_ALL_COLUMNS = ("doc_key", "doc_id", *_COLUMNS)
-_SOURCE_COLUMNS = ("source", "fingerprint", "stamp")
-_UNTOUCHED_COLUMNS = ("fingerprint", "stamp")
-_CHANGE_COLUMNS = (
-    "revision", "doc_key", "kind", "content_hash", "metadata", "access", "version", "source_time", "changed_at",
-)  # fmt: skip
-_ADD = insert(schema.documents)
-_APPEND = insert(schema.changes)
-
-
-def _record(
-    source: str,
-    candidate: Candidate,
-    state: State,
-    key: int,
-    revision: int | None,
-    outcome: Outcome,
-    *,
-    at: float,
-    restored: bool,
-) -> dict[str, Any]:
-    """One document as a row; ``revision`` is None when no facet differs."""
-    kind: ChangeKind = "restored" if restored else outcome if outcome != "unchanged" else "content"
-    document = candidate.document
-    return {
-        "doc_key": key,
-        "doc_id": document.id,
-        "source": source,
-        "revision": revision,
-        "fingerprint": candidate.fingerprint,
-        "stamp": candidate.stamp,
-        "content_hash": state.facets.content,
-        "metadata_hash": state.facets.metadata,
-        "access_hash": state.facets.access,
-        "metadata": state.metadata.decode(),
-        "access": state.access and state.access.decode(),
-        "deleted": False,
-        "lane": lane(kind),
-        "version": document.version,
-        "source_time": document.updated_at,
-        "changed_at": at,
-        "kind": kind,
-    }
-
-
-def _write(
-    connection: Connection, records: Sequence[dict[str, Any]], fresh: set[str], candidates: Sequence[Candidate]
-) -> None:
-    """Contents, documents and changes, each in one statement over many rows."""
-    changed = [record for record in records if record["revision"] is not None]
-    touched = [record for record in records if record["revision"] is None]
-    if touched and touched[0]["kind"] != "restored":
-        names = list(_UNTOUCHED_COLUMNS)
-        connection.execute(
-            _REPLACE.values({name: bindparam(f"new_{name}") for name in names}),
-            [{"key": r["doc_key"], **{f"new_{name}": r[name] for name in names}} for r in touched],
-        )
-    if not changed:
-        return
-    texts = {
-        r["doc_id"]: c.document.text for r, c in zip(records, candidates, strict=True) if r["revision"] is not None
-    }
-    _keep_contents(connection, changed, texts)
-    if added := [record for record in changed if record["doc_id"] in fresh]:
-        connection.execute(_ADD, [{name: r[name] for name in _ALL_COLUMNS} for r in added])
-    if edited := [record for record in changed if record["doc_id"] not in fresh]:
-        # A restored document keeps what its source last delivered: only a new change at the source overrides it.
-        names = [n for n in _COLUMNS if n not in _SOURCE_COLUMNS] if edited[0]["kind"] == "restored" else list(_COLUMNS)
-        connection.execute(
-            _REPLACE.values({name: bindparam(f"new_{name}") for name in names}),
-            [{"key": r["doc_key"], **{f"new_{name}": r[name] for name in names}} for r in edited],
-        )
-    connection.execute(_APPEND, [{name: r[name] for name in _CHANGE_COLUMNS} for r in changed])
-
-
-def _keep_contents(connection: Connection, changed: Sequence[dict[str, Any]], texts: Mapping[str, str]) -> None:
-    compress = zstandard.ZstdCompressor(level=3).compress
-    contents = []
-    for record in changed:
-        encoded = texts[record["doc_id"]].encode()
-        contents.append({"content_hash": record["content_hash"], "size": len(encoded), "data": compress(encoded)})
-    contents.sort(key=lambda row: row["content_hash"])  # sorted keys: fewer pages touched, and no deadlocks
-    connection.execute(_KEEP_CONTENT, contents)
-
-
-def decompress(data: bytes) -> str:
-    """A kept text."""
-    return zstandard.ZstdDecompressor().decompress(data).decode()
 
 
 def purge_changes(connection: Connection, before: float) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
-from regen.catalog.database import Database, allocate, rows
-from regen.catalog.documents import decompress
+from regen.catalog.database import Database, allocate, bulk, rows
+from regen.catalog.document_rows import decompressor
 from regen.catalog.leases import require
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
 from regen.ports.catalog import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
@@ -61,7 +61,8 @@ class WorkQueue(Database):
                 .where(self.among(_docs.doc_key, keys))
                 .order_by(_docs.revision)
             )  # fmt: skip
-            return [_work(row) for row in connection.execute(statement)]
+            read = decompressor()
+            return [_work(row, read) for row in connection.execute(statement)]
 
     def _behind_keys(
         self,
@@ -258,9 +259,9 @@ def _is_dead_letter(generation: int) -> Any:
     )
 
 
-def _work(row: Any) -> Work:
+def _work(row: Any, read: Callable[[bytes], str]) -> Work:
     placement = None if row[12] is None else Placement(*row[12:17])
-    text = "" if row[11] is None or row[3] else decompress(row[11])
+    text = "" if row[11] is None or row[3] else read(row[11])
     access = None if row[7] is None else row[7].encode()
     return Work(
         row[0],
@@ -284,25 +285,25 @@ def _fence_entry(row: Any) -> FenceEntry:
 
 
 def _place(connection: Connection, generation: int, placements: Iterable[NewPlacement], at: float) -> None:
-    placed: list[dict[str, Any]] = []
-    removed: list[dict[str, Any]] = []
-    held: list[dict[str, Any]] = []
-    unheld: list[dict[str, Any]] = []
+    placed: list[tuple[Any, ...]] = []
+    removed: list[tuple[int, int]] = []
+    held: list[tuple[int, int, int]] = []
+    unheld: list[tuple[int, int, int]] = []
     for new in placements:
-        key, old = new.doc_key, new.placement
-        if old is None:
-            removed.append({"generation": generation, "key": key})
+        key, now = new.doc_key, new.placement
+        if now is None:
+            removed.append((generation, key))
         else:
-            placed.append({
-                "generation": generation, "doc_key": key, "revision": old.revision, "input_hash": old.input_hash,
-                "payload_hash": old.payload_hash, "chunks": old.chunks, "text_keys": old.text_keys, "applied_at": at,
-            })  # fmt: skip
-        unheld += [{"generation": generation, "text": text, "key": key} for text in new.old_text_keys]
-        held += [{"generation": generation, "text_key": text, "doc_key": key} for text in new.new_text_keys]
-    held.sort(key=lambda row: row["text_key"])
-    for statement, parameters in ((_UNPLACE, removed), (_PLACE, placed), (_UNHOLD, unheld), (_HOLD, held)):
-        if parameters:
-            connection.execute(statement, parameters)
+            placed.append(
+                (generation, key, now.revision, now.input_hash, now.payload_hash, now.chunks, now.text_keys, at)
+            )
+        unheld += [(generation, text, key) for text in new.old_text_keys]
+        held += [(generation, text, key) for text in new.new_text_keys]
+    held.sort()  # sorted keys: fewer pages touched, and no deadlocks
+    bulk(connection, _UNPLACE, ("generation", "key"), removed)
+    bulk(connection, _PLACE, schema.placements.c.keys(), placed)
+    bulk(connection, _UNHOLD, ("generation", "text", "key"), unheld)
+    bulk(connection, _HOLD, ("generation", "text_key", "doc_key"), held)
 
 
 def _written(late: Iterable[NewPlacement], token: int | None) -> bytes:

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from struct import pack as pack_struct
+from struct import unpack as unpack_struct
 from typing import Final
 
 ID_BYTES: Final = 16
@@ -93,9 +95,9 @@ def names(packed: bytes, entry: bytes) -> bool:
 
 def pack_keys(keys: Sequence[int]) -> bytes:
     """Pack text keys, in chunk order, into 8 bytes each."""
-    return b"".join([key.to_bytes(KEY_BYTES) for key in keys])
+    return pack_struct(f">{len(keys)}q", *keys)
 
 
 def unpack_keys(packed: bytes) -> list[int]:
     """The text keys of a placement, in chunk order."""
-    return [int.from_bytes(packed[i : i + KEY_BYTES]) for i in range(0, len(packed), KEY_BYTES)]
+    return list(unpack_struct(f">{len(packed) // KEY_BYTES}q", packed))

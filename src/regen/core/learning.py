@@ -25,7 +25,9 @@ def new_fields(
     """The keys that these documents bring and the collection lacks. ``allowed`` limits them (None: any)."""
     found: dict[str, Kind] = {}
     for values in metadata:
-        for key in values.keys() - known.keys() - found.keys():
+        for key in values:
+            if key in known or key in found:
+                continue
             if allowed is not None and key not in allowed:
                 continue
             kind = field_kind(values[key])

@@ -46,6 +46,8 @@ class ChunkDiff:
 
 def diff_chunks(chunks: Sequence[Chunk], placed: bytes) -> ChunkDiff:
     """Which of a document's chunks (by position) must be written, which are held, which entries go."""
+    if not placed:
+        return ChunkDiff(tuple(range(len(chunks))), {}, b"")
     held = dict(unpack(placed))
     wanted = {chunk.id for chunk in chunks}
     new = tuple(i for i, chunk in enumerate(chunks) if chunk.id not in held)

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from regen.core.chunking import Chunker, pieces
-from regen.core.chunks import Chunk, chunk_id, identify, pack_keys, point_id, text_key, unpack, unpack_keys
+from regen.core.chunks import Chunk, chunk_id, identify, point_id, text_key, unpack, unpack_keys
 from regen.core.placing import REWRITE, Need, diff_chunks, input_hash, need, payload_hash
 from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
@@ -32,13 +32,17 @@ class Task:
     dropped: bytes = b""
     slots: list[Slot] = field(default_factory=list)
     error: str | None = None
+    keys: list[int] = field(default_factory=list)  # the chunks' text keys, in order
     repays: bool = False  # kept points need their payload brought up to date
+    _metadata: dict[str, Any] | None = None
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The document's metadata."""
-        loaded: dict[str, Any] = orjson.loads(self.work.metadata)
-        return loaded
+        """The document's metadata, parsed once."""
+        if self._metadata is None:
+            self._metadata = orjson.loads(self.work.metadata)
+        assert self._metadata is not None
+        return self._metadata
 
     @property
     def access(self) -> list[str] | None:
@@ -103,6 +107,7 @@ class Preparer:
             values = self._recipe.text.values(task.metadata) if self._recipe.text.keys else ()
             task.chunks = identify(work.doc_id, pieces(work.text, cut, self._recipe.text, values))
             rewrite = placed is None or placed.revision == REWRITE
+            task.keys = [text_key(chunk.embedded_text) for chunk in task.chunks]
             diff = diff_chunks(task.chunks, b"" if rewrite or placed is None else placed.chunks)
             task.new, task.kept, task.dropped = diff.new, diff.kept, diff.dropped
             if rewrite and placed is not None:
@@ -114,27 +119,28 @@ class Preparer:
     def _find_vectors(self, tasks: Sequence[Task], store: Store) -> list[Slot]:
         """Give every new chunk a slot: of a text under way, of a point that holds it, or to be embedded."""
         fresh: dict[str, Slot] = {}
+        by_key: dict[int, Slot] = {}
         for task in tasks:
             for position in task.new:
                 text = task.chunks[position].embedded_text
                 slot = self._inflight.get(text) or fresh.get(text)
                 if slot is None:
                     slot = fresh[text] = Slot(text)
+                    by_key[task.keys[position]] = slot
                 task.slots.append(slot)
         if fresh:
-            self._copy_held(fresh, store)
+            self._copy_held(by_key, store)
         to_embed = [slot for slot in fresh.values() if slot.vector is None]
         self._inflight.update((slot.text, slot) for slot in to_embed)
         return to_embed
 
-    def _copy_held(self, fresh: dict[str, Slot], store: Store) -> None:
+    def _copy_held(self, by_key: dict[int, Slot], store: Store) -> None:
         """Vectors that the generation itself holds for other documents, or under points to be rewritten."""
-        by_key = {text_key(text): text for text in fresh}
         points = {}
         for holder in self._reader.holders(self._generation, list(by_key)):
-            text = by_key[holder.text_key]
-            if (point := _held_point(holder, text)) is not None:
-                points[point] = fresh[text]
+            slot = by_key[holder.text_key]
+            if (point := _held_point(holder, slot.text)) is not None:
+                points[point] = slot
         if points:
             ids, vectors = store.fetch(self._collection, list(points))
             for found, vector in zip(ids, vectors, strict=True):
@@ -149,9 +155,10 @@ def _held_point(holder: Holder, text: str) -> str | None:
     return None if token is None else point_id(wanted, token)
 
 
-def keys_before_and_after(task: Task) -> tuple[tuple[int, ...], tuple[int, ...], bytes]:
-    """Text keys that the document no longer holds, those it holds anew, and all of them packed in chunk order."""
-    keys = [text_key(chunk.embedded_text) for chunk in task.chunks]
-    before = set(unpack_keys(task.work.placement.text_keys)) if task.work.placement else set()
-    after = set(keys)
-    return tuple(before - after), tuple(after - before), pack_keys(keys)
+def keys_before_and_after(task: Task) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The text keys that the document no longer holds, and those that it holds anew."""
+    placed = task.work.placement
+    if placed is None:
+        return (), tuple(set(task.keys))
+    before, after = set(unpack_keys(placed.text_keys)), set(task.keys)
+    return tuple(before - after), tuple(after - before)

@@ -12,9 +12,10 @@ from regen.core.documents import Document, Unreadable
 from regen.core.results import DeadLetter, DocumentCounts, Progress
 from regen.engine.settings import Limits
 from regen.errors import ConfigError, DocumentError, DuplicateDocument, MassDelete
-from regen.ports import ScanBatch, Source
+from regen.ports import PartialSource, ScanBatch, Source
 from regen.ports.catalog import SOURCE_STAGE, Catalog, CatalogReader, Known
 
+READ_DOCUMENTS = 1_000
 MIN_FOR_MASS_DELETE = 10
 """In a handful of documents any deletion is a large share."""
 
@@ -127,15 +128,20 @@ class Scanner:
         if not self.source.full:
             return []
         missing, alive = self.reader.vanished(self.source.name, self._seen)
-        share = len(missing) / alive if alive else 0.0
-        if share > self.limits.max_delete_share and len(missing) >= MIN_FOR_MASS_DELETE and not allow_mass_delete:
+        if not allow_mass_delete:
+            self.refuse_mass_delete(len(missing), alive)
+        return missing
+
+    def refuse_mass_delete(self, gone: int, alive: int) -> None:
+        """Raise MassDelete when so many of the source's documents are gone that a mistake is likelier."""
+        share = gone / alive if alive else 0.0
+        if share > self.limits.max_delete_share and gone >= MIN_FOR_MASS_DELETE:
             raise MassDelete(
-                f"source {self.source.name!r} no longer has {len(missing):,} of {alive:,} documents ({share:.0%}); "
+                f"source {self.source.name!r} no longer has {gone:,} of {alive:,} documents ({share:.0%}); "
                 f"more than {self.limits.max_delete_share:.0%} at once looks like a mistake, so none was deleted",
                 hint="check the source; if they are really gone, repeat with --allow-mass-delete "
                 "(or raise limits.max_delete_share)",
             )
-        return missing
 
 
 def checked(document: Document, limits: Limits, stamp: str | None = None) -> Candidate:
@@ -171,6 +177,21 @@ def scan_and_log(
     counts.deleted += catalog.tombstone(gone, at=time.time()) if gone else 0
     if failing and scanner.source.full:
         catalog.unearth(SOURCE_STAGE, sorted(failing))  # neither delivered nor refused again: gone
+    return counts
+
+
+def read_and_log(scanner: Scanner, source: PartialSource, catalog: Catalog, ids: Sequence[str]) -> DocumentCounts:
+    """Bring just these documents into the change log, a thousand at a time; what the source lacks is deleted last."""
+    counts, gone = DocumentCounts(), list[str]()
+    failing = set(catalog.buried(SOURCE_STAGE))
+    for start in range(0, len(ids), READ_DOCUMENTS):
+        batch, lacking = source.read(ids[start : start + READ_DOCUMENTS])
+        gone += lacking
+        observed = scanner.judge(batch)
+        log_observed(scanner, catalog, observed, observed.candidates, counts, failing)
+    scanner.refuse_mass_delete(len(gone), catalog.alive() if len(gone) >= MIN_FOR_MASS_DELETE else 0)
+    counts.deleted = catalog.tombstone(gone, at=time.time()) if gone else 0
+    catalog.unearth(SOURCE_STAGE, sorted(failing.intersection(gone)))
     return counts
 
 

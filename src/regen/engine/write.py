@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from regen.core.chunks import ENTRY_BYTES, pack, point_id, unpack, write_token
+from regen.core.chunks import ENTRY_BYTES, pack, pack_keys, point_id, unpack, write_token
 from regen.core.learning import new_fields
 from regen.core.results import ChunkCounts, DeadLetter
 from regen.engine.lease import HeldLease
@@ -175,7 +175,7 @@ def _sort_out(tasks: Sequence[Task], generation: int) -> tuple[list[Task], list[
 def _placement(task: Task, token: int | None) -> NewPlacement:
     work = task.work
     if task.need == "delete":
-        before, _, _ = keys_before_and_after(task)
+        before, _ = keys_before_and_after(task)
         return NewPlacement(work.doc_key, work.revision, None, task.dropped, before)
     if task.need != "replace":
         assert work.placement is not None
@@ -183,10 +183,15 @@ def _placement(task: Task, token: int | None) -> NewPlacement:
         renewed = Placement(work.revision, *task.hashes, old.chunks, old.text_keys)
         return NewPlacement(work.doc_key, work.revision, renewed, b"")
     mine = b"" if token is None else write_token(token)
-    before, after, keys = keys_before_and_after(task)
+    before, after = keys_before_and_after(task)
     packed = pack([(chunk.id, task.kept.get(chunk.id, mine)) for chunk in task.chunks])
     return NewPlacement(
-        work.doc_key, work.revision, Placement(work.revision, *task.hashes, packed, keys), task.dropped, before, after
+        work.doc_key,
+        work.revision,
+        Placement(work.revision, *task.hashes, packed, pack_keys(task.keys)),
+        task.dropped,
+        before,
+        after,
     )
 
 

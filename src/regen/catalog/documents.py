@@ -206,7 +206,7 @@ class DocumentLog(Database):
 _TOMBSTONE = (
     update(schema.documents)
     .where(_docs.doc_key == bindparam("key"))
-    .values(revision=bindparam("revision"), deleted=True, lane=0, fingerprint=None, stamp=None, source_time=None,
+    .values(revision=bindparam("revision"), deleted=True, lane=1, fingerprint=None, stamp=None, source_time=None,
             changed_at=bindparam("at"))
 )  # fmt: skip
 _RESTAMP = update(schema.documents).where(_docs.doc_id == bindparam("id")).values(stamp=bindparam("new_stamp"))

@@ -73,5 +73,9 @@ def _differ(old: bytes, new: bytes, keys: Sequence[str]) -> bool:
 
 
 def lane(kind: ChangeKind) -> int:
-    """0 for changes that must reach the store first (access, deletion), 1 for the rest."""
-    return 0 if kind in {"access", "deleted"} else 1
+    """0 for changes that must reach the store first (access), 1 for the rest.
+
+    A deletion is fenced at once, and keeps its place in the log: what was renamed is logged before it and copies its
+    vectors.
+    """
+    return 0 if kind == "access" else 1

@@ -54,7 +54,7 @@ def _translated(error: Exception, collection: str, where: str) -> StoreError:
         )
     if _FULL.search(text):
         return StoreError(
-            f"the disk of {where} is full; collection {collection!r} is as it was before this call",
+            f"the disk of {where} is full; nothing acknowledged in collection {collection!r} is lost",
             hint="free some space and run again; `regen gc` removes old versions",
         )
     if _DENIED.search(text):

@@ -1,13 +1,13 @@
 """Our chunker beside semantic-text-splitter and chonkie, on the same documents with the same tokenizer.
 
-    python benchmarks/chunkers.py [--documents 120] [--tokens 160 256 512] [--join 1]
+    python benchmarks/chunkers.py [--documents 120] [--tokens 160 256 512] [--join 1] [--only NAME]
 
-Measured on documents of 20 real paragraphs (up to 500 of them), of which one is edited: L2 has one word replaced, L3 one
+Measured on documents of 20 real paragraphs (up to 500 of them), one of which is edited: L2 has one word replaced, L3 a
 sentence inserted. With ``--join 20`` twenty of them make one document, of which only the first part is edited. For each
 chunker and size: chunk texts to embed for an edited document (mean and worst), how full chunks are on the mean and at
-the 5th percentile, the largest chunk when it is tokenized by itself, and speed in MB/s, tokenizing included. A peer that
-is not installed is left out. The data is found as ../shared/peers/data, or as ../peers/data beside the folder that
-REGEN_DATA names.
+the 5th percentile, the largest chunk when it is tokenized by itself, and speed in MB/s, tokenizing included. A peer
+that is not installed is left out; ``--only regen`` leaves out all of them. The data is found as ../shared/peers/data,
+or as ../peers/data beside the folder that REGEN_DATA names.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Chunkers compared: texts to embed after an edit, fill, speed.")
     parser.add_argument("--documents", type=int, default=120)
     parser.add_argument("--join", type=int, default=1)
+    parser.add_argument("--only", default="", help="run the chunkers whose name contains this")
     parser.add_argument("--tokens", type=int, nargs="+", default=[160, 256, 512])
     chosen = parser.parse_args()
     tokenizer, texts = load_tokenizer(), joined(load(chosen.documents), chosen.join)
@@ -157,6 +158,8 @@ def main() -> None:
     print(f"{'':34} size   L2: mean max  L3: mean max   fill   p5    max      MB/s")
     for size in chosen.tokens:
         for label, (package, make) in CHUNKERS.items():
+            if chosen.only not in label:
+                continue
             if installed(package) is None:
                 print(f"{label:34}{size:5}   not installed")
             else:

@@ -14,8 +14,8 @@ from regen.core.results import Progress, SearchResult, SyncResult
 from regen.errors import ConfigError
 
 PARAGRAPH: Final = (
-    "Seventeen penguins guard the amber lighthouse. The lighthouse belongs to these animals: the penguins trim its "
-    "lamp, count its ships and feed its keeper. No other animals may enter the lighthouse, for the penguins guard it well."
+    "Seventeen penguins guard the amber lighthouse. The lighthouse belongs to these animals: the penguins trim "
+    "its lamp, count its ships and feed its keeper. No other animals may enter it: the penguins guard it."
 )
 TELLTALE: Final = "penguins guard"
 ASKED_FOR: Final = "which animals guard the lighthouse?"
@@ -109,11 +109,12 @@ class Demonstration:
         self._bench.append(document.id, PARAGRAPH)
         result = self._index.sync()
         rank = self._rank(ASKED_FOR, document.id, saying=TELLTALE)
-        touched = result.chunks.written + result.chunks.reused
+        few = 0 < result.embedded_texts <= _MOST_EMBEDDED_BY_AN_EDIT
+        chunks = counted(result.chunks.written + result.chunks.reused, "chunk")
         return Step("edit", f"{document.id}: one paragraph added", result, [
             _found(ASKED_FOR, rank),
             Check(before is None, "nothing like it was found before"),
-            Check(0 < result.embedded_texts <= _MOST_EMBEDDED_BY_AN_EDIT, f"{_embedded(result)}, of {counted(touched, 'chunk')} it has now"),
+            Check(few, f"{_embedded(result)}, of {chunks} it has now"),
         ])  # fmt: skip
 
     def _rename(self, document: Document) -> Step:

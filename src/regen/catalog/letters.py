@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
+from regen.catalog.burial import bury_letters
 from regen.catalog.database import Database, rows
 from regen.catalog.documents import purge_changes, purge_contents
 from regen.catalog.work import lower_watermark
@@ -17,16 +17,6 @@ from regen.core.results import DeadLetter
 from regen.ports.catalog import SOURCE_STAGE, Cost, Purged
 
 _letters, _docs = schema.dead_letters.c, schema.documents.c
-_BURY = sqlite.insert(schema.dead_letters)
-_BURY = _BURY.on_conflict_do_update(
-    index_elements=["generation", "doc_id"],
-    set_={
-        "revision": _BURY.excluded.revision,
-        "reason": _BURY.excluded.reason,
-        "failed_at": _BURY.excluded.failed_at,
-        "attempts": schema.dead_letters.c.attempts + 1,
-    },
-)
 
 
 class Letters(Database):
@@ -46,20 +36,7 @@ class Letters(Database):
         """Record dead letters; a repeated one counts an attempt more."""
         if letters:
             with self.writing() as connection:
-                connection.execute(
-                    _BURY,
-                    [
-                        {
-                            "generation": SOURCE_STAGE if letter.generation is None else letter.generation,
-                            "doc_id": letter.doc_id,
-                            "revision": letter.revision,
-                            "reason": letter.reason,
-                            "attempts": letter.attempts,
-                            "failed_at": letter.failed_at,
-                        }
-                        for letter in letters
-                    ],
-                )
+                bury_letters(connection, letters)
 
     def unearth(self, generation: int, ids: Sequence[str]) -> None:
         """Forget dead letters of documents that have been placed, or are gone."""

@@ -9,10 +9,12 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert
 from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
+from regen.catalog.burial import bury_letters, forget_letters
 from regen.catalog.database import Database, allocate, bulk, rows
 from regen.catalog.document_rows import decompressor
 from regen.catalog.leases import require
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
+from regen.core.results import DeadLetter
 from regen.ports.catalog import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
 
 _docs, _placed, _contents = schema.documents.c, schema.placements.c, schema.contents.c
@@ -155,7 +157,14 @@ class WorkQueue(Database):
             return token
 
     def commit_write(
-        self, generation: int, token: int | None, placements: Sequence[NewPlacement], lease: Lease, *, at: float
+        self,
+        generation: int,
+        token: int | None,
+        placements: Sequence[NewPlacement],
+        lease: Lease,
+        *,
+        at: float,
+        letters: Sequence[DeadLetter] = (),
     ) -> set[int]:
         """Swap placements where the document is still at its revision; everything else becomes garbage."""
         with self.writing() as connection:
@@ -171,7 +180,10 @@ class WorkQueue(Database):
             _drop(connection, generation, dropped, at)
             if token is not None:
                 connection.execute(delete(schema.intents).where(schema.intents.c.token == token))
-            return {new.doc_key for new in valid}
+            bury_letters(connection, letters)
+            committed = {new.doc_key for new in valid}
+            forget_letters(connection, generation, self.among(_docs.doc_key, list(committed)))
+            return committed
 
     def abandon_writes(self, generation: int, lease: Lease, *, at: float) -> int:
         """Turn what crashed attempts left in ``intents`` into garbage."""

@@ -57,9 +57,8 @@ class Writer:
         self._update_payloads([task for task in ready if task.repays])
         placements = [_placement(task, token) for task in ready]
         committed = self._catalog.commit_write(
-            self._generation.number, token, placements, self._lease.lease, at=time.time()
+            self._generation.number, token, placements, self._lease.lease, at=time.time(), letters=letters
         )
-        self._catalog.bury(letters)
         self._count(ready, committed, letters)
         if self._waiting >= GARBAGE_POINTS:
             self.collect_garbage()

@@ -342,10 +342,18 @@ class Catalog(CatalogReader, Protocol):
         ...
 
     def commit_write(
-        self, generation: int, token: int | None, placements: Sequence[NewPlacement], lease: Lease, *, at: float
+        self,
+        generation: int,
+        token: int | None,
+        placements: Sequence[NewPlacement],
+        lease: Lease,
+        *,
+        at: float,
+        letters: Sequence[DeadLetter] = (),
     ) -> set[int]:
-        """Swap placements, collect garbage and clear the intent, in one transaction.
+        """Swap placements, collect garbage, clear the intent and bury ``letters``, in one transaction.
 
+        Letters of older revisions of what is committed here are forgotten.
         A document that has moved on keeps its placement, and the points written for it become garbage. Returns the
         committed doc keys. Raises LeaseLost, and commits nothing, when the lease is not ours any more.
         """

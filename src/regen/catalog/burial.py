@@ -1,0 +1,46 @@
+"""Statements on ``dead_letters`` that are parts of larger transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.elements import ColumnElement
+
+from regen.catalog import schema
+from regen.catalog.database import bulk
+from regen.core.results import DeadLetter
+from regen.ports.catalog import SOURCE_STAGE
+
+_letters, _docs = schema.dead_letters.c, schema.documents.c
+_COLUMNS: Final = ("generation", "doc_id", "revision", "reason", "attempts", "failed_at")
+_BURY = sqlite.insert(schema.dead_letters)
+_BURY = _BURY.on_conflict_do_update(
+    index_elements=["generation", "doc_id"],
+    set_={
+        "revision": _BURY.excluded.revision,
+        "reason": _BURY.excluded.reason,
+        "failed_at": _BURY.excluded.failed_at,
+        "attempts": schema.dead_letters.c.attempts + 1,
+    },
+)
+
+
+def bury_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
+    """Record dead letters; a repeated one counts an attempt more."""
+    bulk(connection, _BURY, _COLUMNS, [_row(letter) for letter in letters])
+
+
+def _row(letter: DeadLetter) -> tuple[Any, ...]:
+    stage = SOURCE_STAGE if letter.generation is None else letter.generation
+    return stage, letter.doc_id, letter.revision, letter.reason, letter.attempts, letter.failed_at
+
+
+def forget_letters(connection: Connection, generation: int, placed: ColumnElement[bool]) -> None:
+    """Forget the letters of an older revision of documents that have been placed. ``placed`` is on ``documents``."""
+    if connection.execute(select(_letters.doc_id).where(_letters.generation == generation).limit(1)).first() is None:
+        return  # the usual case costs one look-up
+    outlived = exists().where(_docs.doc_id == _letters.doc_id, _docs.revision != _letters.revision, placed)
+    connection.execute(delete(schema.dead_letters).where(_letters.generation == generation, outlived))

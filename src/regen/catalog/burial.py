@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, select
+from sqlalchemy import Connection, delete, exists, literal_column, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -23,7 +23,7 @@ _BURY = _BURY.on_conflict_do_update(
         "revision": _BURY.excluded.revision,
         "reason": _BURY.excluded.reason,
         "failed_at": _BURY.excluded.failed_at,
-        "attempts": schema.dead_letters.c.attempts + 1,
+        "attempts": schema.dead_letters.c.attempts + literal_column("1"),  # bulk binds columns only
     },
 )
 

@@ -227,7 +227,8 @@ class Index:
         """
         if k < 1:
             raise ConfigError(f"k is {k}", hint="ask for at least one hit")
-        target, route = self._target(generation)
+        route = self._catalog.route(self.alias)
+        target = self._target(route.live if generation is None else generation)
         started = time.perf_counter()
         if isinstance(query, str):
             vector = embed_query(query, target.recipe, self._models.embedder_for(target))
@@ -236,8 +237,9 @@ class Index:
         embed_ms = (time.perf_counter() - started) * 1e3
         if not isinstance(principals, Unrestricted):
             principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-        asked = Query(vector, k, parse_filter(where), principals, embed_ms)
-        return answer(asked, target, self._store, self._catalog, route)
+        asked = Query(vector, k, parse_filter(where), principals, embed_ms, route.restricted)
+        name = "live" if generation is None else f"generation {generation}"
+        return answer(asked, target, self._store, self._catalog, name)
 
     def plan(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> Plan:
         """What would restore consistency, with exact counts and reasons. Changes nothing. Raises RecipeChanged."""
@@ -338,16 +340,15 @@ class Index:
             raise StalePlan("the source has changed since the plan was made", hint=hint)
         return fresh.changes
 
-    def _target(self, number: int | None) -> tuple[Generation, str]:
-        """The generation that answers a search, and the name of the route to it."""
-        wanted = self._catalog.route(self.alias).live if number is None else number
+    def _target(self, wanted: int | None) -> Generation:
+        """The generation that answers a search. Raises NotFound."""
         if wanted is None:
             raise NotFound(f"index {self.alias!r} is not live yet", hint="run `regen sync` first")
         if wanted not in self._known:
             self._known = {item.number: item for item in self._writer.current()}
         if wanted not in self._known:
             raise NotFound(f"there is no generation {wanted}", hint=f"there are: {sorted(self._known) or 'none'}")
-        return self._known[wanted], "live" if number is None else f"generation {number}"
+        return self._known[wanted]
 
     def _recipe_notes(self) -> list[str]:
         """Says so when the configuration asks for another recipe than the newest generation has."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import Connection, case, exists, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
@@ -154,9 +154,13 @@ def _case_time(condition: Any) -> Any:
 
 
 def _route(connection: Connection, alias: str) -> Route:
-    row = connection.execute(
-        select(schema.aliases.c.live, schema.aliases.c.previous, schema.aliases.c.version).where(
-            schema.aliases.c.alias == alias
-        )
-    ).fetchone()
+    row = connection.execute(_ROUTE.where(schema.aliases.c.alias == alias)).fetchone()
     return Route(alias, None, None, 0) if row is None else Route(alias, *row)
+
+
+_ROUTE = select(
+    schema.aliases.c.live,
+    schema.aliases.c.previous,
+    schema.aliases.c.version,
+    exists().where(_docs.access.is_not(None)),
+)

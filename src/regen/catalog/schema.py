@@ -16,6 +16,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    text,
 )
 
 SCHEMA_VERSION: Final = "0001"
@@ -52,6 +53,12 @@ documents = Table(
     Column("source_time", Float),
     Column("changed_at", Float, nullable=False),
     Index("documents_by_revision", "revision"),
+    Index(
+        "documents_restricted",
+        "doc_key",
+        sqlite_where=text("access IS NOT NULL"),
+        postgresql_where=text("access IS NOT NULL"),
+    ),
 )
 
 changes = Table(

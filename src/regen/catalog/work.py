@@ -115,16 +115,22 @@ class WorkQueue(Database):
 
     def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
         """The fence's facts for those of the ids that the generation places, of one moment."""
-        statement = _FENCE.where(_placed.generation == generation, self.among(_docs.doc_id, ids))
+        # An outer join keeps SQLite from walking all placements of the generation first: it must look up k ids.
+        statement = (
+            select(*_FENCE_COLUMNS)
+            .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
+            .where(self.among(_docs.doc_id, ids))
+        )
         with self.reading() as connection:
-            return {row[0]: _fence_entry(row) for row in connection.execute(statement)}
+            return {row[0]: _fence_entry(row) for row in connection.execute(statement) if row[5] is not None}
 
     def placements(self, generation: int, batch: int = 2000) -> Iterator[list[tuple[FenceEntry, Placement]]]:
         """All placements of a generation with their documents' facts, in pages by key."""
         after = -1
         while True:
             statement = (
-                _FENCE.add_columns(*_PLACEMENT_COLUMNS, _docs.doc_key)
+                select(*_FENCE_COLUMNS, *_PLACEMENT_COLUMNS, _docs.doc_key)
+                .join_from(schema.placements, schema.documents, _placed.doc_key == _docs.doc_key)
                 .where(_placed.generation == generation, _placed.doc_key > after)
                 .order_by(_placed.doc_key)
                 .limit(batch)
@@ -140,11 +146,11 @@ class WorkQueue(Database):
         """The placements of those of the ids that the generation holds."""
         statement = (
             select(_docs.doc_id, *_PLACEMENT_COLUMNS)
-            .join_from(schema.placements, schema.documents, _placed.doc_key == _docs.doc_key)
-            .where(_placed.generation == generation, self.among(_docs.doc_id, ids))
+            .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
+            .where(self.among(_docs.doc_id, ids))
         )
         with self.reading() as connection:
-            return {row[0]: Placement(*row[1:]) for row in connection.execute(statement)}
+            return {row[0]: Placement(*row[1:]) for row in connection.execute(statement) if row[1] is not None}
 
     def begin_write(self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float) -> int:
         """Record which chunks are about to be written; the token is unique for ever."""
@@ -248,9 +254,7 @@ def lower_watermark(connection: Connection, generation: int, revision: int | Non
         )
 
 
-_FENCE = select(_docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks).join_from(
-    schema.documents, schema.placements, _placed.doc_key == _docs.doc_key
-)
+_FENCE_COLUMNS = (_docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks)
 
 
 def _join(generation: int) -> Any:

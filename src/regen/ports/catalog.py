@@ -47,12 +47,16 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where an alias points. ``version`` is what a switch compares and swaps."""
+    """Where an alias points. ``version`` is what a switch compares and swaps.
+
+    ``restricted`` tells whether any document has an access list: where none has, no store need filter by it.
+    """
 
     alias: str
     live: int | None
     previous: int | None
     version: int
+    restricted: bool = False
 
 
 @dataclass(slots=True)

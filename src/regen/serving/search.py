@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from regen.core.documents import Principal, Unrestricted
+from regen.core.documents import UNRESTRICTED, Principal, Unrestricted
 from regen.core.filters import Filter
 from regen.core.recipe import Recipe
 from regen.core.results import Explanation, Hit, SearchResult
@@ -26,13 +26,18 @@ GROWTH: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a caller asks. ``vector`` is in the generation's space already; ``embed_ms`` is what making it took."""
+    """What a caller asks. ``vector`` is in the generation's space already; ``embed_ms`` is what making it took.
+
+    ``restricted`` is False when no document has an access list: the store is then spared a filter that all would pass.
+    The fence checks access in any case.
+    """
 
     vector: Vector
     k: int
     where: Filter
     principals: frozenset[Principal] | Unrestricted
     embed_ms: float = 0.0
+    restricted: bool = True
 
 
 def embed_query(text: str, recipe: Recipe, embedder: Embedder) -> Vector:
@@ -70,14 +75,13 @@ def check_own_vector(vector: Sequence[float], space: str | None, recipe: Recipe)
 
 def answer(query: Query, generation: Generation, store: Store, reader: CatalogReader, route: str) -> SearchResult:
     """The up to k best chunks that the caller may see, all of one generation and of one moment of the catalog."""
+    pushed = query.principals if query.restricted else UNRESTRICTED
     dropped: Counter[str] = Counter()
     wanted, rounds, store_ms, fence_ms = query.k, 0, 0.0, 0.0
     while True:
         rounds += 1
         started = time.perf_counter()
-        found = store.search(
-            generation.collection, query.vector, wanted, where=query.where, principals=query.principals
-        )
+        found = store.search(generation.collection, query.vector, wanted, where=query.where, principals=pushed)
         middle = time.perf_counter()
         facts = reader.fence(generation.number, list({hit.doc_id for hit in found}))
         fenced = fence(found, facts, query.where, query.principals)

@@ -113,6 +113,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("doc_id"),
     )
     op.create_index("documents_by_revision", "documents", ["revision"], unique=False)
+    op.create_index(
+        "documents_restricted",
+        "documents",
+        ["doc_key"],
+        unique=False,
+        sqlite_where=sa.text("access IS NOT NULL"),
+        postgresql_where=sa.text("access IS NOT NULL"),
+    )
     op.create_table(
         "garbage",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),

@@ -14,6 +14,7 @@ from regen.catalog.database import Database, allocate, bulk, rows
 from regen.catalog.document_rows import decompressor
 from regen.catalog.leases import require
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
+from regen.core.placing import REPAY, REWRITE
 from regen.core.results import DeadLetter
 from regen.ports.catalog import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
 
@@ -230,16 +231,23 @@ class WorkQueue(Database):
         """Mark the placements of all documents changed since a time."""
         return self._mark(generation, _docs.changed_at >= since)
 
-    def _mark(self, generation: int, condition: Any) -> int:
+    def demand_payloads(self, generation: int, keys: Sequence[str]) -> int:
+        """Mark the placements of documents whose metadata has a value under one of these keys."""
+        pair = func.json_each(_docs.metadata).table_valued("key", "type", name="pair")
+        holds = exists(select(pair.c.key).where(self.among(pair.c.key, keys), pair.c.type != "null"))
+        return self._mark(generation, holds & _docs.deleted.is_(False), REPAY)
+
+    def _mark(self, generation: int, condition: Any, mark: int = REWRITE) -> int:
         chosen = select(_docs.doc_key).where(condition)
         with self.writing() as connection:
             marked = connection.execute(
                 update(schema.placements)
-                .where(_placed.generation == generation, _placed.doc_key.in_(chosen))
-                .values(revision=-1)
+                .where(_placed.generation == generation, _placed.doc_key.in_(chosen), _placed.revision > mark)
+                .values(revision=mark)
             ).rowcount
-            lowest = connection.execute(select(func.min(_docs.revision)).where(condition)).scalar()
-            lower_watermark(connection, generation, lowest)
+            if marked:
+                lowest = connection.execute(select(func.min(_docs.revision)).where(condition)).scalar()
+                lower_watermark(connection, generation, lowest)
             return marked
 
 

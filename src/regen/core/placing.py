@@ -12,6 +12,8 @@ from regen.core.documents import digest
 Need: TypeAlias = Literal["delete", "replace", "payload", "touch"]
 REWRITE = -1
 """The placement revision that asks for all points to be written anew."""
+REPAY = -2
+"""The placement revision that asks for the payload of all points to be brought up to date: a key became filterable."""
 
 
 def input_hash(content_hash: bytes, values: tuple[str, ...]) -> bytes:
@@ -32,7 +34,7 @@ def need(
         return "delete"
     if placed is None or placed_revision == REWRITE or placed[0] != wanted[0]:
         return "replace"
-    return "payload" if placed[1] != wanted[1] else "touch"
+    return "payload" if placed_revision == REPAY or placed[1] != wanted[1] else "touch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import orjson
 
 from regen.core.chunking import Chunker, pieces
 from regen.core.chunks import Chunk, chunk_id, identify, point_id, text_key, unpack, unpack_keys
-from regen.core.placing import REWRITE, Need, diff_chunks, input_hash, need, payload_hash
+from regen.core.placing import REPAY, REWRITE, Need, diff_chunks, input_hash, need, payload_hash
 from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
 from regen.errors import DocumentError
@@ -114,7 +114,8 @@ class Preparer:
                 task.dropped = placed.chunks
             if not task.chunks:
                 task.error = "the document has no text to embed"
-            task.repays = bool(task.kept) and placed is not None and placed.payload_hash != task.hashes[1]
+            if task.kept and placed is not None:
+                task.repays = placed.revision == REPAY or placed.payload_hash != task.hashes[1]
 
     def _find_vectors(self, tasks: Sequence[Task], store: Store) -> list[Slot]:
         """Give every new chunk a slot: of a text under way, of a point that holds it, or to be embedded."""

@@ -67,7 +67,9 @@ class Reconciler:
         )
         try:
             if head > generation.watermark:
-                self._catch_up(generation, head, embedding, writer, progress)
+                self._catch_up(generation, (generation.watermark, head), embedding, writer, progress)
+                if writer.marked:
+                    self._catch_up(generation, (0, head), embedding, writer, progress)
                 catalog.advance(generation.number, head)
             writer.collect_garbage()
         finally:
@@ -78,7 +80,7 @@ class Reconciler:
     def _catch_up(
         self,
         generation: Generation,
-        head: int,
+        between: tuple[int, int],
         embedding: TextEmbedder,
         writer: Writer,
         progress: Callable[[Progress], None] | None,
@@ -96,13 +98,13 @@ class Reconciler:
         # Revoked and granted access reaches the store before anything that costs time; the fence applied it already.
         for lane in (ACCESS_LANE, ALL_LANES):
             run_pipeline(
-                (preparer.prepare(works, self.store) for works in self._behind(generation, head, lane)),
+                (preparer.prepare(works, self.store) for works in self._behind(generation, between, lane)),
                 lambda batch: embedding.fill(batch.to_embed),
                 write,
             )
 
-    def _behind(self, generation: Generation, head: int, lane: int | None) -> Iterator[list[Work]]:
-        after = generation.watermark
+    def _behind(self, generation: Generation, between: tuple[int, int], lane: int | None) -> Iterator[list[Work]]:
+        after, head = between
         while works := self.catalog.behind(
             generation.number,
             after=after,

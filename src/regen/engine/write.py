@@ -46,6 +46,8 @@ class Writer:
         self._catalog, self._store, self._generation, self._lease = catalog, store, generation, lease
         self._filterable = filterable
         self._fields = dict(generation.fields)
+        self._learned: set[str] = set()
+        self.marked = 0  # placements whose payload must be brought up to date because of what was learned
         self._waiting = 0
         self.written = Written()
 
@@ -75,14 +77,23 @@ class Writer:
         self._catalog.clear_garbage([item.id for item in found])
 
     def _learn_fields(self, tasks: Sequence[Task]) -> None:
-        """Metadata keys seen for the first time become filterable; points without them stay as they are."""
+        """Metadata keys seen for the first time become filterable.
+
+        Points that are there hold nothing under such a key, though their documents may (a value that no field can
+        hold, or a key that was not to be filterable): those are marked, so that a filter does not overlook them.
+        """
         if not isinstance(self._store, FieldStore):
             return
         added = new_fields(self._fields, (task.metadata for task in tasks if task.need != "delete"), self._filterable)
         if added:
             self._store.add_fields(self._generation.collection, added)
             self._fields |= added
+            self._learned |= added.keys()
+            self.marked += self._catalog.demand_payloads(self._generation.number, list(added))
             self._catalog.set_fields(self._generation.number, self._fields)
+        for task in tasks:  # prepared before the key was learned, committed after: its mark would be overwritten
+            if task.kept and not task.repays and not self._learned.isdisjoint(task.metadata):
+                task.repays = True
 
     def _write_points(self, tasks: Sequence[Task]) -> int | None:
         """Write the new chunks' points under a fresh token, recorded as an intent first; None when there are none."""

@@ -64,7 +64,7 @@ class Placement:
     """Which revision of a document a generation holds, as which chunks (packed, see ``core.chunks``).
 
     ``input_hash`` covers the text and the metadata that the template names; ``payload_hash`` metadata and access.
-    A ``revision`` of -1 asks for the document's points to be written anew (repair).
+    A ``revision`` of -1 asks for the document's points to be written anew (repair), one of -2 for their payload only.
     """
 
     revision: int
@@ -381,6 +381,12 @@ class Catalog(CatalogReader, Protocol):
 
     def demand_replay(self, generation: int, since: float) -> int:
         """Mark the placements of all documents changed since a time; how many were marked."""
+        ...
+
+    def demand_payloads(self, generation: int, keys: Sequence[str]) -> int:
+        """Mark the placements of documents with a value under one of these metadata keys, so that reconcile brings
+        their points' payload up to date; how many were marked.
+        """
         ...
 
     def bury(self, letters: Sequence[DeadLetter]) -> None:

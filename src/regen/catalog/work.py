@@ -239,10 +239,11 @@ class WorkQueue(Database):
 
     def _mark(self, generation: int, condition: Any, mark: int = REWRITE) -> int:
         chosen = select(_docs.doc_key).where(condition)
+        unmarked = _placed.revision >= (0 if mark == REPAY else REPAY)  # a rewrite brings the payload with it
         with self.writing() as connection:
             marked = connection.execute(
                 update(schema.placements)
-                .where(_placed.generation == generation, _placed.doc_key.in_(chosen), _placed.revision > mark)
+                .where(_placed.generation == generation, _placed.doc_key.in_(chosen), unmarked)
                 .values(revision=mark)
             ).rowcount
             if marked:

@@ -68,7 +68,8 @@ class Reconciler:
         try:
             if head > generation.watermark:
                 self._catch_up(generation, (generation.watermark, head), embedding, writer, progress)
-                if writer.marked:
+                while writer.marked:
+                    writer.marked = 0
                     self._catch_up(generation, (0, head), embedding, writer, progress)
                 catalog.advance(generation.number, head)
             writer.collect_garbage()

@@ -384,8 +384,9 @@ class Catalog(CatalogReader, Protocol):
         ...
 
     def demand_payloads(self, generation: int, keys: Sequence[str]) -> int:
-        """Mark the placements of documents with a value under one of these metadata keys, so that reconcile brings
-        their points' payload up to date; how many were marked.
+        """Mark the placements of documents that have a value under one of these metadata keys; how many were marked.
+
+        Reconcile then brings the payload of their points up to date.
         """
         ...
 

@@ -92,9 +92,10 @@ class Session:
 
     def _tell(self, error: Exception) -> None:
         from regen.cli.rendering_errors import error_data, error_lines  # noqa: PLC0415 - only when something fails
+        from regen.config.secrets import mask_credentials  # noqa: PLC0415 - likewise
 
         if self.debug:
-            typer.echo("".join(traceback.format_exception(error)), err=True)
+            typer.echo(mask_credentials("".join(traceback.format_exception(error))), err=True)
         if self.json:
             self.emit({"error": error_data(error)})
         show(error_lines(error), error=True)

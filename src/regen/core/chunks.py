@@ -8,7 +8,6 @@ placement names.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -32,20 +31,23 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One piece of a document: its id, its own text, the text that is embedded, and where it lies."""
+    """One piece of a document: its id, its own text, the text that is embedded and its digest, and where it lies."""
 
     id: bytes
     text: str
     embedded_text: str
+    digest: bytes
     span: Span
 
 
-def chunk_id(doc_id: str, embedded_text: str, occurrence: int) -> bytes:
-    """The stable id of a chunk (16 bytes)."""
-    hashed = blake2b(embedded_text.encode(), digest_size=ID_BYTES, key=b"regen chunk")
-    hashed.update(b"\0%d\0" % occurrence)
-    hashed.update(doc_id.encode())
-    return hashed.digest()
+def text_digest(embedded_text: str) -> bytes:
+    """The digest of an embedded text (16 bytes): chunk ids and text keys are derived from it, so it is made once."""
+    return blake2b(embedded_text.encode(), digest_size=ID_BYTES).digest()
+
+
+def chunk_id(doc_id: bytes, text: bytes, occurrence: int = 0) -> bytes:
+    """The stable id of a chunk (16 bytes), of its document's id in UTF-8 and its embedded text's digest."""
+    return blake2b(b"%b%d\0%b" % (text, occurrence, doc_id), digest_size=ID_BYTES, person=b"regen chunk").digest()
 
 
 def point_id(chunk: bytes, token: bytes) -> str:
@@ -53,9 +55,9 @@ def point_id(chunk: bytes, token: bytes) -> str:
     return blake2b(chunk + token, digest_size=ID_BYTES).hexdigest()
 
 
-def text_key(embedded_text: str) -> int:
-    """A 63-bit key of an embedded text, for finding one that is held already; candidates are verified by chunk id."""
-    return int.from_bytes(blake2b(embedded_text.encode(), digest_size=KEY_BYTES).digest()) >> 1
+def text_key(text: bytes) -> int:
+    """A 63-bit key of an embedded text's digest, for finding it where it is held; candidates are verified by chunk id."""
+    return int.from_bytes(text[:KEY_BYTES]) >> 1
 
 
 def write_token(number: int) -> bytes:
@@ -65,11 +67,13 @@ def write_token(number: int) -> bytes:
 
 def identify(doc_id: str, pieces: Sequence[tuple[str, str, Span]]) -> list[Chunk]:
     """Give each (text, embedded text, span) of one document its chunk id, in order."""
-    seen: Counter[str] = Counter()
+    encoded = doc_id.encode()
+    seen: dict[bytes, int] = {}
     chunks = []
     for text, embedded, span in pieces:
-        chunks.append(Chunk(chunk_id(doc_id, embedded, seen[embedded]), text, embedded, span))
-        seen[embedded] += 1
+        digest = text_digest(embedded)
+        occurrence = seen[digest] = seen.get(digest, -1) + 1
+        chunks.append(Chunk(chunk_id(encoded, digest, occurrence), text, embedded, digest, span))
     return chunks
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from regen.core.changes import Candidate, State
 from regen.core.chunking import Chunker
-from regen.core.chunks import ENTRY_BYTES, text_key
+from regen.core.chunks import ENTRY_BYTES, text_digest, text_key
 from regen.core.plan import Action, Plan, Step
 from regen.core.recipe import Recipe
 from regen.engine.embedding import CHARACTERS_PER_TOKEN
@@ -137,11 +137,11 @@ class Planner:
         for action, task in zip(actions, batch.tasks, strict=True):
             for slot in task.slots:
                 owners.setdefault(id(slot), action)
-        fresh = [slot for slot in batch.to_embed if text_key(slot.text) not in self._counted]
+        fresh = [slot for slot in batch.to_embed if text_key(text_digest(slot.text)) not in self._counted]
         if self.cache is not None and fresh:
             held = self.cache.get_many(self.recipe.space, [slot.text for slot in fresh])
             fresh = [slot for i, slot in enumerate(fresh) if i not in held]
-        self._counted.update(text_key(slot.text) for slot in fresh)
+        self._counted.update(text_key(text_digest(slot.text)) for slot in fresh)
         counts = self._tokens([slot.text for slot in fresh])
         for slot, tokens in zip(fresh, counts, strict=True):
             tally = self._tally(owners[id(slot)])

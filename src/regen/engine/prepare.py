@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from regen.core.chunking import Chunker, pieces
-from regen.core.chunks import Chunk, chunk_id, identify, point_id, text_key, unpack, unpack_keys
+from regen.core.chunks import Chunk, chunk_id, identify, point_id, text_digest, text_key, unpack, unpack_keys
 from regen.core.placing import REPAY, REWRITE, Need, diff_chunks, input_hash, need, payload_hash
 from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
@@ -107,7 +107,7 @@ class Preparer:
             values = self._recipe.text.values(task.metadata) if self._recipe.text.keys else ()
             task.chunks = identify(work.doc_id, pieces(work.text, cut, self._recipe.text, values))
             rewrite = placed is None or placed.revision == REWRITE
-            task.keys = [text_key(chunk.embedded_text) for chunk in task.chunks]
+            task.keys = [text_key(chunk.digest) for chunk in task.chunks]
             diff = diff_chunks(task.chunks, b"" if rewrite or placed is None else placed.chunks)
             task.new, task.kept, task.dropped = diff.new, diff.kept, diff.dropped
             if rewrite and placed is not None:
@@ -151,7 +151,7 @@ class Preparer:
 
 def _held_point(holder: Holder, text: str) -> str | None:
     """The point under which a holder holds a text, None when its key only collides or its placement has moved on."""
-    wanted = chunk_id(holder.doc_id, text, 0)
+    wanted = chunk_id(holder.doc_id.encode(), text_digest(text))
     token = dict(unpack(holder.chunks)).get(wanted)
     return None if token is None else point_id(wanted, token)
 

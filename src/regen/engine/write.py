@@ -15,7 +15,7 @@ from regen.core.results import ChunkCounts, DeadLetter
 from regen.engine.lease import HeldLease
 from regen.engine.prepare import Batch, Task, keys_before_and_after
 from regen.errors import SpaceMismatch
-from regen.ports import FieldStore, Payload, PayloadStore, Points, Store
+from regen.ports import FieldStore, InsertStore, Payload, PayloadStore, Points, Store
 from regen.ports.catalog import Catalog, Garbage, Generation, NewPlacement, Placement
 
 GARBAGE_POINTS: Final = 10_000
@@ -101,7 +101,9 @@ class Writer:
         if not ids:
             return None
         token = self._catalog.begin_write(self._generation.number, ids, self._lease.lease, at=time.time())
-        self._store.upsert(self._generation.collection, self._points(tasks, token))
+        # A token is used once, so these ids are new for certain, whatever crashed before.
+        write = self._store.insert if isinstance(self._store, InsertStore) else self._store.upsert
+        write(self._generation.collection, self._points(tasks, token))
         return token
 
     def _points(self, tasks: Sequence[Task], token: int) -> Points:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
+from regen.engine.allocations import fewer_collections
 from regen.engine.lease import HeldLease, new_owner, writer_lease
 from regen.engine.models import Models
 from regen.engine.reconcile import Reconciled, Reconciler
@@ -59,7 +60,7 @@ class WriteSide:
     def run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None = None) -> SyncResult:
         """Log what changed, reconcile, record what it cost. What was committed stays, whatever is raised."""
         started, clock = time.time(), time.perf_counter()
-        with self.lease() as lease:
+        with self.lease() as lease, fewer_collections():
             result = SyncResult(documents=log())
             costs = [self._reconcile_into(result, item, lease, progress) for item in self._current_or_first()]
             result.seconds = time.perf_counter() - clock

@@ -283,6 +283,18 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class InsertStore(Protocol):
+    """A store that writes points faster when it need not look for their ids."""
+
+    def insert(self, collection: str, points: Points) -> None:
+        """Write points whose ids were never written before; with ids that were, the outcome is undefined.
+
+        All of them or none are there when it returns or raises. Raises as ``upsert`` does.
+        """
+        ...
+
+
+@runtime_checkable
 class PayloadStore(Protocol):
     """A store that can change payloads without being sent the vectors."""
 

@@ -130,16 +130,17 @@ class LanceStore:
     def upsert(self, collection: str, points: Points) -> None:
         """Write points in one commit, replacing those of equal id."""
         with self._writing(collection) as handle:
-            points = checked_points(collection, points, handle.layout.dimensions)
-            if not points.ids:
-                return
-            _refresh(collection, handle)
-            new = missing_audit(handle.layout, points.payload.audit)
-            if new:
-                _add_columns(collection, handle, new)
-            rows = points_table(points, handle.layout)
-            merge = handle.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            retried(lambda: merge.use_index(False).execute(rows))
+            rows = _rows(collection, handle, points)
+            if rows is not None:
+                merge = handle.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                retried(lambda: merge.use_index(False).execute(rows))
+
+    def insert(self, collection: str, points: Points) -> None:
+        """Append points of fresh ids in one commit: no join with what is there."""
+        with self._writing(collection) as handle:
+            rows = _rows(collection, handle, points)
+            if rows is not None:
+                retried(lambda: handle.table.add(rows))
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points, 5,000 ids a commit."""
@@ -264,6 +265,17 @@ class LanceStore:
         handle = self._open(collection)
         with self._reading(collection), handle.writing:
             yield handle
+
+
+def _rows(collection: str, handle: _Handle, points: Points) -> pa.Table | None:
+    """Checked points as Arrow rows of the table's present schema, None when there are none."""
+    points = checked_points(collection, points, handle.layout.dimensions)
+    if not points.ids:
+        return None
+    _refresh(collection, handle)
+    if new := missing_audit(handle.layout, points.payload.audit):
+        _add_columns(collection, handle, new)
+    return points_table(points, handle.layout)
 
 
 def _refresh(collection: str, handle: _Handle) -> None:

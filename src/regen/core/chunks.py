@@ -56,7 +56,7 @@ def point_id(chunk: bytes, token: bytes) -> str:
 
 
 def text_key(text: bytes) -> int:
-    """A 63-bit key of an embedded text's digest, for finding it where it is held; candidates are verified by chunk id."""
+    """A 63-bit key of a text digest, for finding the text where it is held; candidates are verified by chunk id."""
     return int.from_bytes(text[:KEY_BYTES]) >> 1
 
 

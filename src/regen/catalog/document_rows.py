@@ -1,0 +1,132 @@
+"""A changed document as rows of ``documents``, ``changes`` and ``contents``, written in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+import zstandard
+from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy.dialects import sqlite
+
+from regen.catalog import schema
+from regen.catalog.database import bulk
+from regen.core.changes import Candidate, Outcome, State, lane
+from regen.core.documents import ChangeKind
+
+COMPRESSION_LEVEL: Final = 1
+"""zstd at its quickest: on texts of a few hundred characters higher levels cost more and save next to nothing."""
+
+
+class DocumentRow(NamedTuple):
+    """A row of ``documents`` in column order, and the kind of its change. ``revision`` is None when nothing changed."""
+
+    doc_key: int
+    doc_id: str
+    source: str
+    revision: int | None
+    fingerprint: bytes | None
+    stamp: str | None
+    content_hash: bytes
+    metadata_hash: bytes
+    access_hash: bytes
+    metadata: str
+    access: str | None
+    deleted: bool
+    lane: int
+    version: str | None
+    source_time: float | None
+    changed_at: float
+    kind: ChangeKind
+
+
+_COLUMNS: Final = DocumentRow._fields[:-1]
+_EDITED: Final = _COLUMNS[2:]
+_RESTORED: Final = tuple(name for name in _EDITED if name not in {"source", "fingerprint", "stamp"})
+"""A restored document keeps what its source last delivered: only a new change at the source overrides it."""
+_DELIVERED: Final = ("fingerprint", "stamp")
+_LOGGED: Final = (
+    "revision", "doc_key", "kind", "content_hash", "metadata", "access", "version", "source_time", "changed_at",
+)  # fmt: skip
+_CONTENT: Final = ("content_hash", "size", "data")
+_ADD = insert(schema.documents)
+_APPEND = insert(schema.changes)
+_KEEP = sqlite.insert(schema.contents).on_conflict_do_nothing()
+
+
+def document_row(
+    source: str,
+    candidate: Candidate,
+    state: State,
+    numbers: tuple[int, int | None],
+    outcome: Outcome,
+    *,
+    at: float,
+) -> DocumentRow:
+    """One delivered document as a row; ``numbers`` are its key and its revision (None: no facet differs)."""
+    kind: ChangeKind = "content" if outcome == "unchanged" else outcome
+    document, facets = candidate.document, state.facets
+    return DocumentRow(
+        numbers[0],
+        document.id,
+        source,
+        numbers[1],
+        candidate.fingerprint,
+        candidate.stamp,
+        facets.content,
+        facets.metadata,
+        facets.access,
+        state.metadata.decode(),
+        None if state.access is None else state.access.decode(),
+        False,
+        lane(kind),
+        document.version,
+        document.updated_at,
+        at,
+        kind,
+    )
+
+
+def write_rows(
+    connection: Connection, rows: Sequence[DocumentRow], *, fresh: set[str], candidates: Sequence[Candidate]
+) -> None:
+    """Contents, documents and changes, each in one statement over many rows. ``fresh`` ids have no row yet."""
+    changed = [row for row in rows if row.revision is not None]
+    _update(connection, _DELIVERED, [row for row in rows if row.revision is None and row.kind != "restored"])
+    texts = (candidates[i].document.text for i, row in enumerate(rows) if row.revision is not None)
+    _keep(connection, changed, texts)
+    bulk(connection, _ADD, _COLUMNS, [row[:-1] for row in changed if row.doc_id in fresh])
+    edited = [row for row in changed if row.doc_id not in fresh]
+    _update(connection, _EDITED, [row for row in edited if row.kind != "restored"])
+    _update(connection, _RESTORED, [row for row in edited if row.kind == "restored"])
+    logged = attrgetter(*_LOGGED)
+    bulk(connection, _APPEND, _LOGGED, [logged(row) for row in changed])
+
+
+def _update(connection: Connection, columns: Sequence[str], rows: Sequence[DocumentRow]) -> None:
+    if rows:
+        table = schema.documents
+        statement = (
+            update(table)
+            .where(table.c.doc_key == bindparam("key"))
+            .values({name: bindparam(f"new_{name}") for name in columns})
+        )
+        values = attrgetter(*columns)
+        bulk(connection, statement, (*(f"new_{c}" for c in columns), "key"), [(*values(r), r.doc_key) for r in rows])
+
+
+def _keep(connection: Connection, changed: Sequence[DocumentRow], texts: Iterable[str]) -> None:
+    compress = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress
+    contents = []
+    for row, text in zip(changed, texts, strict=True):
+        encoded = text.encode()
+        contents.append((row.content_hash, len(encoded), compress(encoded)))
+    contents.sort()  # sorted keys: fewer pages touched, and no deadlocks
+    bulk(connection, _KEEP, _CONTENT, contents)
+
+
+def decompressor() -> Callable[[bytes], str]:
+    """A function that reads kept texts, for one thread: making it costs more than using it."""
+    decompress = zstandard.ZstdDecompressor().decompress
+    return lambda data: decompress(data).decode()

@@ -36,7 +36,7 @@ def config_text(source: str) -> str:
 
 
 _CONFIG: Final = """\
-# Written by `regen demo`. Try: regen search "a question" --config {{this file}}
+# Written by `regen demo`. Try: regen search "a question" --config .demo/regen.yaml
 version: 1
 alias: demo
 source: {source}

@@ -10,12 +10,12 @@ from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
-    SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from regen.cli.quantities import count, money
@@ -52,13 +52,12 @@ class ProgressBars:
 
     def __init__(self, console: Console | None = None) -> None:
         self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            _Done(),
-            _Rate(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=14),  # all of it fits into 80 columns
+            _Done(Column(no_wrap=True)),
+            _Rate(Column(no_wrap=True)),
             TimeRemainingColumn(compact=True),
-            _Spent(),
+            _Spent(Column(no_wrap=True)),
             console=console or Console(stderr=True),
             transient=True,
         )
@@ -68,6 +67,7 @@ class ProgressBars:
         """Take one report; a stage not seen yet gets a line of its own."""
         task = self._stages.get(report.stage)
         if task is None:
+            self._finish_former()
             task = self._bars.add_task(report.stage, total=report.total, unit=report.unit, embedded_texts=0, cost_usd=0)
             self._stages[report.stage] = task
         self._bars.update(
@@ -78,6 +78,12 @@ class ProgressBars:
             embedded_texts=report.embedded_texts,
             cost_usd=report.cost_usd,
         )
+
+    def _finish_former(self) -> None:
+        """A stage whose total nobody knew is over when the next one begins."""
+        for task in self._bars.tasks:
+            if task.total is None:
+                self._bars.update(task.id, total=task.completed)
 
     def __enter__(self) -> Self:
         self._bars.start()

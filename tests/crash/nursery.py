@@ -1,0 +1,96 @@
+"""A fork server: imports once, then starts lives that are killed. One JSON object a line in, one out.
+
+    {"do": "live", "root": …, "seed": …, "kind": …, "count": …, "number": …, "pending": {…}, "kill_after": null | s}
+        -> {"exit": code, or minus the signal}
+    {"do": "search", "root": …, …} -> {"pid": n};  {"do": "wait", "pid": n} -> {"exit": code}
+
+Vendors with threads of their own are imported here but first used in the children.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import regen.catalog.sqlite
+import regen.sources.files
+import regen.sources.jsonl
+import regen.stores.lancedb
+import regen.stores.memory
+from regen.testing.faults import Steps
+from tests.crash.life import Life, Roulette, search_until_told
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    warnings.simplefilter("ignore")  # LanceDB calls its fork support experimental; here it is unused before the fork
+    for line in sys.stdin:
+        asked = json.loads(line)
+        answer = {"live": _live, "search": _search, "wait": _wait}[asked["do"]](asked)
+        print(json.dumps(answer), flush=True)
+
+
+def _live(asked: dict[str, Any]) -> dict[str, Any]:
+    root = Path(asked["root"])
+    chance = random.Random(f"{asked['seed']} {asked['number']} kill")
+    steps = Steps(Roulette(chance, asked["pending"], root / "killed"))
+    life = Life(root, asked["seed"], asked["kind"], asked["count"], asked["number"], steps)
+
+    def live() -> None:
+        life.run()
+        (root / "trace").write_text(json.dumps(steps.counts()))
+
+    pid = _start(live, root)
+    if asked["kill_after"] is not None:
+        _kill_after(pid, asked["kill_after"])
+    return _wait({"pid": pid})
+
+
+def _search(asked: dict[str, Any]) -> dict[str, Any]:
+    root = Path(asked["root"])
+
+    def search() -> None:
+        answers = search_until_told(root, asked["seed"], asked["kind"], asked["count"])
+        (root / "answers").write_text(str(answers))
+
+    return {"pid": _start(search, root)}
+
+
+def _wait(asked: dict[str, Any]) -> dict[str, Any]:
+    _, status = os.waitpid(asked["pid"], 0)
+    return {"exit": os.waitstatus_to_exitcode(status)}
+
+
+def _kill_after(pid: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+
+
+def _start(work: Callable[[], None], root: Path) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        work()
+    except BaseException:  # noqa: BLE001 - the child's last words
+        (root / f"failure-{os.getpid()}").write_text(traceback.format_exc())
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

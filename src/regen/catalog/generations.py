@@ -133,11 +133,19 @@ class Generations(Database):
         return GenerationCounts(row[0], row[1] // ENTRY_BYTES, row[2], row[3], failed, row[4], row[5])
 
     def latencies(self, generation: int, limit: int = 10_000) -> list[float]:
-        """Seconds from a change at its source (or from when it was seen) to its placement, newest placements first."""
+        """Seconds from a change at its source (or from when it was seen) to its placement, newest placements first.
+
+        The source's own time counts for changes made since the generation was complete: what a first load finds is old.
+        """
+        completed = select(_gens.completed_at).where(_gens.number == generation).scalar_subquery()
+        since = case(
+            (_docs.source_time.between(completed, _docs.changed_at), _docs.source_time), else_=_docs.changed_at
+        )
         statement = (
-            select(_placed.applied_at - _docs.changed_at)
+            select(_placed.applied_at - since)
             .join_from(schema.placements, schema.documents, _placed.doc_key == _docs.doc_key)
             .where(_placed.generation == generation, _placed.revision == _docs.revision)
+            .where(_placed.applied_at >= _docs.changed_at)
             .order_by(_placed.applied_at.desc())
             .limit(limit)
         )

@@ -19,6 +19,7 @@ _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",  # readers never wait for the writer
     "PRAGMA synchronous = NORMAL",  # safe against kill -9; a power cut may lose the last commits, never mix them
     "PRAGMA foreign_keys = OFF",  # rows are removed in sets by statements that know the order
+    "PRAGMA wal_autocheckpoint = 8000",  # 32 MB: a checkpoint waits for the disk, so not at every thousandth page
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -32000",  # 32 MB, whatever the corpus
     "PRAGMA mmap_size = 268435456",

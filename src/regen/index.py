@@ -237,7 +237,7 @@ class Index:
         embed_ms = (time.perf_counter() - started) * 1e3
         if not isinstance(principals, Unrestricted):
             principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-        asked = Query(vector, k, parse_filter(where), principals, embed_ms, route.restricted)
+        asked = Query(vector, k, parse_filter(where), principals, embed_ms, route.restricted, route.drops)
         name = "live" if generation is None else f"generation {generation}"
         return answer(asked, target, self._store, self._catalog, name)
 

@@ -79,6 +79,11 @@ class Generations(Database):
         with self.reading() as connection:
             return _route(connection, alias)
 
+    def drops(self) -> int:
+        """How many transactions have dropped points."""
+        with self.reading() as connection:
+            return int(connection.execute(_DROPS).scalar_one())
+
     def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
         """Point an alias that points nowhere at its first generation."""
         with self.writing() as connection:
@@ -166,9 +171,12 @@ def _route(connection: Connection, alias: str) -> Route:
     return Route(alias, None, None, 0) if row is None else Route(alias, *row)
 
 
+# Every transaction that drops points numbers its garbage.
+_DROPS = select(schema.counters.c.value).where(schema.counters.c.name == "garbage")
 _ROUTE = select(
     schema.aliases.c.live,
     schema.aliases.c.previous,
     schema.aliases.c.version,
     exists().where(_docs.access.is_not(None)),
+    _DROPS.scalar_subquery(),
 )

@@ -144,7 +144,7 @@ class WorkQueue(Database):
             if not page:
                 return
             after = page[-1][-1]
-            yield [(_fence_entry(row), Placement(*row[6:11])) for row in page]
+            yield [(_fence_entry(row), Placement(*row[7:12])) for row in page]
 
     def placed(self, generation: int, ids: Sequence[str]) -> dict[str, Placement]:
         """The placements of those of the ids that the generation holds."""
@@ -266,7 +266,10 @@ def lower_watermark(connection: Connection, generation: int, revision: int | Non
         )
 
 
-_FENCE_COLUMNS = (_docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks)
+_FENCE_COLUMNS = (
+    _docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks,
+    (_placed.revision == _docs.revision).label("current"),
+)  # fmt: skip
 
 
 def _join(generation: int) -> Any:
@@ -309,7 +312,7 @@ def _work(row: Any, read: Callable[[bytes], str]) -> Work:
 
 
 def _fence_entry(row: Any) -> FenceEntry:
-    return FenceEntry(row[0], row[1], row[2] and row[2].encode(), row[3].encode(), row[4], row[5])
+    return FenceEntry(row[0], row[1], row[2] and row[2].encode(), row[3].encode(), row[4], row[5], bool(row[6]))
 
 
 def _place(connection: Connection, generation: int, placements: Iterable[NewPlacement], at: float) -> None:

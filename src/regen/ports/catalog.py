@@ -50,6 +50,7 @@ class Route:
     """Where an alias points. ``version`` is what a switch compares and swaps.
 
     ``restricted`` tells whether any document has an access list: where none has, no store need filter by it.
+    ``drops`` is what :meth:`CatalogReader.drops` returns.
     """
 
     alias: str
@@ -57,6 +58,7 @@ class Route:
     previous: int | None
     version: int
     restricted: bool = False
+    drops: int = 0
 
 
 @dataclass(slots=True)
@@ -127,7 +129,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class FenceEntry:
-    """What the fence needs of one document: all of it read in one statement, so of one moment."""
+    """What the fence needs of one document: all of it read in one statement, so of one moment.
+
+    ``current`` is False while the placement is of an older revision than access and metadata are.
+    """
 
     doc_id: str
     deleted: bool
@@ -135,6 +140,7 @@ class FenceEntry:
     metadata: bytes
     revision: int
     chunks: bytes
+    current: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +236,10 @@ class CatalogReader(Protocol):
 
     def route(self, alias: str) -> Route:
         """Where the alias points; ``live`` is None before the first generation is complete."""
+        ...
+
+    def drops(self) -> int:
+        """A number that changes whenever points cease to be named: what a store found before that may have moved on."""
         ...
 
     def behind(

@@ -29,7 +29,7 @@ class Query:
     """What a caller asks. ``vector`` is in the generation's space already; ``embed_ms`` is what making it took.
 
     ``restricted`` is False when no document has an access list: the store is then spared a filter that all would pass.
-    The fence checks access in any case.
+    The fence checks access in any case. ``drops`` is the catalog's number of that name, from before the store is asked.
     """
 
     vector: Vector
@@ -38,6 +38,7 @@ class Query:
     principals: frozenset[Principal] | Unrestricted
     embed_ms: float = 0.0
     restricted: bool = True
+    drops: int = 0
 
 
 def embed_query(text: str, recipe: Recipe, embedder: Embedder) -> Vector:
@@ -75,7 +76,7 @@ def check_own_vector(vector: Sequence[float], space: str | None, recipe: Recipe)
 
 def answer(query: Query, generation: Generation, store: Store, reader: CatalogReader, route: str) -> SearchResult:
     """The up to k best chunks that the caller may see, all of one generation and of one moment of the catalog."""
-    pushed = query.principals if query.restricted else UNRESTRICTED
+    pushed, drops = query.principals if query.restricted else UNRESTRICTED, query.drops
     dropped: Counter[str] = Counter()
     wanted, rounds, store_ms, fence_ms = query.k, 0, 0.0, 0.0
     while True:
@@ -88,6 +89,14 @@ def answer(query: Query, generation: Generation, store: Store, reader: CatalogRe
         store_ms += (middle - started) * 1e3
         fence_ms += (time.perf_counter() - middle) * 1e3
         dropped = fenced.dropped
+        if pushed is not query.principals and any(not entry.current for _, entry, _ in fenced.passed):
+            # A text that is about to be replaced may not have been for everyone: the store still knows for whom it was.
+            pushed = query.principals
+            continue
+        if dropped["superseded"] and rounds < MAX_ROUNDS and (now := reader.drops()) != drops:
+            # A placement was swapped between the store's answer and the fence's: readers see the old text or the new.
+            drops = now
+            continue
         if len(fenced.passed) >= query.k or len(found) < wanted or rounds == MAX_ROUNDS:
             break
         wanted *= GROWTH  # the fence dropped some: ask for more candidates, so that the list is full again

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
 from regen.engine.allocations import fewer_collections
@@ -21,6 +21,9 @@ from regen.ports import CollectionSpec, MaintainedStore, Store, VectorCache
 from regen.ports.catalog import CURRENT_STATES, Catalog, Cost, Generation
 
 OnProgress = Callable[[Progress], None]
+UPKEEP_RUNS: Final = 16
+UPKEEP_WRITES: Final = 5_000
+"""After so many runs that wrote, or so many documents and points written, it is looked whether upkeep pays."""
 
 
 @dataclass(slots=True)
@@ -35,6 +38,8 @@ class WriteSide:
     cache: VectorCache | None = None
     filterable: frozenset[str] | None = None
     _owner: str = field(default_factory=new_owner)
+    _runs_since_upkeep: int = UPKEEP_RUNS
+    _written_since_upkeep: int = 0
     _turn: threading.RLock = field(default_factory=threading.RLock)
 
     @contextmanager
@@ -71,9 +76,23 @@ class WriteSide:
                 result=result.to_dict(),
                 costs=[cost for cost in costs if cost.texts],
             )
-            for generation in self.current():
-                result.notes += self._maintain(generation, force=False)
+            if self._upkeep_is_due(result):
+                for generation in self.current():
+                    result.notes += self._maintain(generation, force=False)
         return result
+
+    def _upkeep_is_due(self, result: SyncResult) -> bool:
+        """A process's first run looks whether upkeep pays; later ones when enough has been written since.
+
+        Looking has a price of its own, which would be the largest part of a single pushed document's.
+        """
+        written = result.documents.changed + result.chunks.written + result.chunks.deleted
+        self._runs_since_upkeep += written > 0
+        self._written_since_upkeep += written
+        due = self._runs_since_upkeep >= UPKEEP_RUNS or self._written_since_upkeep >= UPKEEP_WRITES
+        if due:
+            self._runs_since_upkeep = self._written_since_upkeep = 0
+        return due
 
     def _current_or_first(self) -> list[Generation]:
         if current := self.current():

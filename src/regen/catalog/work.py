@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
@@ -27,7 +40,9 @@ _PLACE = _PLACE.on_conflict_do_update(
     set_={
         **{name: _PLACE.excluded[name] for name in ("revision", "input_hash", "payload_hash", "chunks", "text_keys")},
         # What is only written anew (a negative mark) became searchable when it was first placed.
-        "applied_at": case((_placed.revision < 0, _placed.applied_at), else_=_PLACE.excluded.applied_at),
+        "applied_at": case(
+            (_placed.revision < literal_column("0"), _placed.applied_at), else_=_PLACE.excluded.applied_at
+        ),
     },
 )
 _UNPLACE = delete(schema.placements).where(

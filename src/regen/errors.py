@@ -20,6 +20,9 @@
     │   ├── LeaseLost                 our lease was taken over: nothing was committed
     │   └── SchemaMismatch            the catalog is of another schema version
     ├── RecipeChanged                 regen.yaml asks for another recipe than the generation's
+    ├── AliasMoved                    somebody else switched the alias first (I7); look, then decide again
+    ├── NotPromotable                 the generation is not in a state for that
+    ├── ModelChanged                  the model behind a name gives other vectors than it gave (I10)
     ├── StalePlan                     the world moved on since the plan was made (I9)
     └── NotFound                      no such document, revision or generation
 
@@ -130,6 +133,18 @@ class SchemaMismatch(CatalogError):
 
 class RecipeChanged(RegenError):
     """regen.yaml asks for another recipe than the one the generation was built with."""
+
+
+class AliasMoved(RegenError):
+    """Somebody else switched the alias first (I7). Nothing was switched."""
+
+
+class NotPromotable(RegenError):
+    """The generation is not in a state for that: unfinished, live, retired."""
+
+
+class ModelChanged(RegenError):
+    """The model behind a name gives other vectors than when the generation was built (I10)."""
 
 
 class StalePlan(RegenError):

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from regen import registry
 from regen.core.documents import Document, Principal, Unrestricted
 from regen.core.filters import parse_filter
 from regen.core.plan import Plan
-from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate, describe_difference
+from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
 from regen.core.results import (
     ChangeRecord,
     DoctorReport,
@@ -21,18 +21,20 @@ from regen.core.results import (
     GcReport,
     SearchResult,
     StatusReport,
+    SwitchResult,
     SyncResult,
     VerifyReport,
 )
+from regen.engine.desired import Desired, PlanMaker, desired
 from regen.engine.models import Models, resolve_embedding
-from regen.engine.planning import DryRun, Planner
+from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import ConfigError, NotFound, RecipeChanged, StalePlan
+from regen.errors import ConfigError, NotFound, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, VectorCache, WatchableSource
-from regen.ports.catalog import Catalog, Generation
+from regen.ports.catalog import Catalog, Generation, Switch
 from regen.serving.search import Query, answer, check_own_vector, embed_query
 
 CACHE_PATH: Final = ".regen/embeddings.db"
@@ -65,6 +67,8 @@ class Index:
         filterable: Sequence[str] | None = None,
         limits: Limits | None = None,
         cache: VectorCache | str | Path | None = None,
+        promote: Literal["manual", "auto"] = "manual",
+        models: Mapping[str, Embedder | object] | None = None,
         root: str | Path = ".",
     ) -> None:
         """Put an index together from objects, or from names and settings as regen.yaml writes them.
@@ -72,7 +76,8 @@ class Index:
         ``embedding`` overrides what the model says of itself: dimensions, revision, document_prefix, query_prefix,
         normalize, price_per_million_tokens; ``options`` in it go to the embedder. ``filterable`` limits the metadata
         keys that the store can filter by (None: learned from the documents). ``cache`` is an embedding cache or the
-        path of one. Relative paths start at ``root``. Raises ConfigError.
+        path of one. ``promote="auto"`` makes what ``apply`` has built live at once. ``models`` gives, by name, models that
+        older generations were built with and no name finds. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
@@ -86,6 +91,7 @@ class Index:
             chunking=chunking,
             metric=metric,
             index=index,
+            others=models or {},
         )
         self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
         self._store = registry.make_store(store, self._root) if isinstance(store, str) else store
@@ -100,6 +106,7 @@ class Index:
             self._cache,
             None if filterable is None else frozenset(filterable),
         )
+        self._promote = promote == "auto"
         self._known: dict[int, Generation] = {}
 
     @property
@@ -163,19 +170,58 @@ class Index:
     def apply(
         self, plan: Plan | None = None, *, allow_mass_delete: bool = False, progress: OnProgress | None = None
     ) -> SyncResult:
-        """Run exactly a plan's steps (I9), or plan and run. Raises StalePlan when the world moved on, RecipeChanged."""
-        self._require_same_recipe()
-        if plan is None:
-            return self.sync(allow_mass_delete=allow_mass_delete, progress=progress)
-        changes = self._require_fresh(plan)
+        """Run exactly a plan's steps (I9), or plan and run.
+
+        Brings the documents in step; if the configuration asks for another recipe, builds its generation (or goes on
+        building it) and leaves it ready, or live with ``promote="auto"``. Raises StalePlan when the world moved on.
+        """
+        changes = None if plan is None else self._require_fresh(plan)
+        allow = allow_mass_delete if plan is None else plan.allow_mass_delete
 
         def log() -> DocumentCounts:
             if self._source is None:
                 return DocumentCounts()
             scanner = self._scanner(self._source, progress)
-            return scan_and_log(scanner, self._catalog, allow_mass_delete=plan.allow_mass_delete, only=changes)
+            return scan_and_log(scanner, self._catalog, allow_mass_delete=allow, only=changes)
 
-        return self._writer_run("apply", log, progress)
+        result = self._writer.run("apply", log, progress)
+        wanted = self._desired()
+        if wanted.path.path == "query" and wanted.live is not None:
+            self._catalog.amend_recipe(wanted.live.number, self.recipe)
+            self._known.clear()
+        if wanted.to_build:
+            result = result.plus(self._writer.build(wanted.fitting or self._writer.create(self.recipe), progress))
+            if self._promote:
+                assert result.generation is not None
+                self.promote(result.generation, reason="migration.promote is auto")
+        result.notes += self._desired().notes()
+        return result
+
+    def promote(
+        self, generation: int | None = None, *, reason: str = "", expected_version: int | None = None
+    ) -> SwitchResult:
+        """Make a ready generation (default: the newest) live, by compare-and-swap (I7); the former one is retained.
+
+        ``expected_version`` is the alias's version that the decision was based on (default: as it is now). Raises
+        NotPromotable, AliasMoved, NotFound.
+        """
+        return self._writer.lifecycle.promote(generation, reason=reason or "promoted", expected=expected_version)
+
+    def rollback(self, to: int | None = None, *, reason: str = "", expected_version: int | None = None) -> SwitchResult:
+        """Go back to the previous generation, or another retained one; it has every change made since (I8).
+
+        Raises NotPromotable, AliasMoved, NotFound.
+        """
+        return self._writer.lifecycle.rollback(to, reason=reason or "rolled back", expected=expected_version)
+
+    def retire(self, generation: int) -> None:
+        """Give a generation up and drop its collection. Raises NotPromotable for the live one, NotFound."""
+        self._writer.lifecycle.retire(generation)
+        self._known.clear()
+
+    def switches(self) -> list[Switch]:
+        """The alias's history, newest first: who pointed it where, when and why."""
+        return self._catalog.switches(self.alias)
 
     def retry(self, progress: OnProgress | None = None) -> SyncResult:
         """Try all dead letters again: those of the source by a sync, those of the model by processing them anew."""
@@ -242,13 +288,12 @@ class Index:
         return answer(asked, target, self._store, self._catalog, name)
 
     def plan(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> Plan:
-        """What would restore consistency, with exact counts and reasons. Changes nothing. Raises RecipeChanged."""
-        self._require_same_recipe()
+        """What would restore consistency, with exact counts and reasons. Changes nothing."""
         return self._dry_run(allow_mass_delete, progress).plan
 
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
-        return freshness.status(self._catalog, self.alias, now=time.time(), notes=self._recipe_notes())
+        return freshness.status(self._catalog, self.alias, now=time.time(), notes=self._desired().notes())
 
     def doctor(self) -> DoctorReport:
         """Check all of it, change nothing."""
@@ -292,7 +337,7 @@ class Index:
 
     def _writer_run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None) -> SyncResult:
         result = self._writer.run(verb, log, progress)
-        result.notes += self._recipe_notes()
+        result.notes += self._desired().notes()
         return result
 
     def _log_pushed(self, documents: list[Document]) -> DocumentCounts:
@@ -310,20 +355,18 @@ class Index:
         live = self._catalog.route(self.alias).live
         return next((item.recipe.text.keys for item in current if item.number == live), self.recipe.text.keys)
 
+    def _desired(self) -> Desired:
+        return desired(self._catalog, self.alias, self._writer.current(), self._models)
+
     def _dry_run(self, allow_mass_delete: bool, progress: OnProgress | None) -> DryRun:
         source = self._source or registry.make_source({"kind": "push"}, self._root)
-        planner = Planner(
-            scanner=self._scanner(source, progress),
-            reader=self._catalog,
-            store=self._store,
-            embedder=self._models.embedder,
-            chunker=self._models.chunker_for(self.recipe, self._models.embedder),
-            recipe=self.recipe,
-            generation=next(reversed(self._writer.current()), None),
-            cache=self._cache,
-            rate=self._catalog.rate(),
+        maker = PlanMaker(self._catalog, self._models, self._cache, self._promote)
+        return maker.dry_run(
+            self._scanner(source, progress),
+            self._desired(),
+            self._writer.current(),
+            allow_mass_delete=allow_mass_delete,
         )
-        return planner.run(allow_mass_delete=allow_mass_delete)
 
     def _require_fresh(self, plan: Plan) -> set[bytes]:
         """The changes that a plan covers, if it still describes the world. Raises StalePlan."""
@@ -350,24 +393,6 @@ class Index:
             raise NotFound(f"there is no generation {wanted}", hint=f"there are: {sorted(self._known) or 'none'}")
         return self._known[wanted]
 
-    def _recipe_notes(self) -> list[str]:
-        """Says so when the configuration asks for another recipe than the newest generation has."""
-        newest = next(reversed(self._writer.current()), None)
-        differences = describe_difference(newest.recipe, self.recipe) if newest else []
-        if not differences:
-            return []
-        return [f"the configuration asks for another recipe than the generation's: {'; '.join(differences)}"]
-
-    def _require_same_recipe(self) -> None:
-        if notes := self._recipe_notes():
-            newest = self._writer.current()[-1]
-            raise RecipeChanged(
-                f"{notes[0]} (generation {newest.number} is of space {newest.recipe.space}, the configuration of space "
-                f"{self.recipe.space})",
-                hint="`regen sync` keeps the present generation current; to change the recipe, start another alias "
-                "and catalog, since a second generation beside the live one cannot be built yet",
-            )
-
 
 def _models(
     embedder: Embedder | object | str,
@@ -379,6 +404,7 @@ def _models(
     chunking: Chunking | None,
     metric: Metric,
     index: Mapping[str, Any] | None,
+    others: Mapping[str, Embedder | object],
 ) -> Models:
     """The configured model, wrapped, and the recipe that it and the other settings make."""
     options = overrides.pop("options", None) or {}
@@ -409,7 +435,7 @@ def _models(
             index=dict(index or {}),
         ),
         embedder=wrap(raw),
-        make=lambda name: wrap(registry.make_embedder(name, {}, root=root)),
+        make=lambda name: wrap(registry.make_embedder(others.get(name, name), {}, root=root, name=name)),
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
     )
@@ -433,8 +459,9 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         chunking=settings.chunking.build(),
         metric=settings.metric,
         index=settings.index,
+        promote=settings.migration.promote,
         filterable=None if filterable == "auto" else filterable,
-        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep),
+        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep, retain=settings.migration.retain),
         cache=CACHE_PATH if part.cache else None,
         root=settings.root,
     )

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -98,6 +98,8 @@ generations = Table(
     Column("fields", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("completed_at", Float),
+    Column("retained_at", Float),
+    Column("probes", LargeBinary),
 )
 
 placements = Table(

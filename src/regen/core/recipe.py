@@ -12,6 +12,7 @@ from regen.core.documents import Metadata, canonical_json, digest
 from regen.errors import ConfigError, DocumentError
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+Precision: TypeAlias = Literal["float32", "float16", "int8", "binary"]
 CHUNKER_VERSION: Final = 1
 """Raised whenever the built-in chunkers would cut the same text differently: old generations keep theirs."""
 
@@ -106,6 +107,7 @@ class Embedding:
     document_prefix: str = ""
     query_prefix: str = ""
     normalize: bool = True
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,11 @@ class Recipe:
     def space(self) -> str:
         """The fingerprint of the space: what must be equal for two document vectors to be compared (I1)."""
         part = self.embedding
-        decides = (part.model, part.revision, part.dimensions, part.document_prefix, part.normalize)
+        decides: tuple[object, ...] = (
+            part.model, part.revision, part.dimensions, part.document_prefix, part.normalize,
+        )  # fmt: skip
+        if part.precision != "float32":
+            decides = (*decides, part.precision)
         return digest(canonical_json(decides)).hex()[:16]
 
     @cached_property

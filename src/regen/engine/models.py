@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from regen.core.chunking import Chunker, make_chunker
-from regen.core.recipe import Chunking, Embedding, Recipe
-from regen.errors import SpaceMismatch
+from regen.core.recipe import Chunking, Embedding, Precision, Recipe
+from regen.core.transition import Family
+from regen.errors import ConfigError, SpaceMismatch
 from regen.ports import Embedder, ModelInfo, Vectors
 from regen.ports.catalog import Generation
 
@@ -19,6 +20,7 @@ def resolve_embedding(
     document_prefix: str | None = None,
     query_prefix: str | None = None,
     normalize: bool = True,
+    precision: Precision = "float32",
 ) -> Embedding:
     """What a model says of itself, with what the configuration overrides."""
     return Embedding(
@@ -28,6 +30,7 @@ def resolve_embedding(
         document_prefix=info.document_prefix if document_prefix is None else document_prefix,
         query_prefix=info.query_prefix if query_prefix is None else query_prefix,
         normalize=normalize,
+        precision=precision,
     )
 
 
@@ -51,9 +54,7 @@ class Models:
         wanted, ours = generation.recipe.embedding, self.recipe.embedding
         if (wanted.model, wanted.revision, wanted.dimensions) == (ours.model, ours.revision, ours.dimensions):
             return self.embedder
-        if wanted.model not in self._others:
-            self._others[wanted.model] = self.make(wanted.model)
-        found = self._others[wanted.model]
+        found = self._other(wanted.model)
         if found.info.dimensions != wanted.dimensions or found.info.revision != wanted.revision:
             raise SpaceMismatch(
                 f"generation {generation.number} is of space {generation.recipe.space} ({wanted.model}, "
@@ -63,6 +64,20 @@ class Models:
                 hint="install the version of the model that built the generation, or build a new generation",
             )
         return found
+
+    def family(self, embedding: Embedding) -> Family | None:
+        """What may be made of an embedding's vectors, None when its model cannot be had here (any more)."""
+        try:
+            found = self.embedder if embedding.model == self.recipe.embedding.model else self._other(embedding.model)
+        except ConfigError:
+            return None
+        info = found.info
+        return Family(info.family or info.name, embedding.revision, info.matryoshka)
+
+    def _other(self, model: str) -> Embedder:
+        if model not in self._others:
+            self._others[model] = self.make(model)
+        return self._others[model]
 
     def chunker_for(self, recipe: Recipe, embedder: Embedder) -> Chunker:
         """The chunker of a recipe, counting tokens as its model does."""

@@ -8,7 +8,7 @@ The three parts divided by bars overlap. Work is derived from state, never from 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from regen.core.chunking import Chunker
@@ -16,7 +16,7 @@ from regen.core.results import ChunkCounts, Progress
 from regen.engine.embedding import Spent, TextEmbedder
 from regen.engine.lease import HeldLease
 from regen.engine.pipeline import run_pipeline
-from regen.engine.prepare import Batch, Preparer
+from regen.engine.prepare import Batch, Donor, Preparer
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
 from regen.ports import Embedder, Store, VectorCache
@@ -30,7 +30,6 @@ class Reconciled:
     """What one run did to one generation. ``head`` is the end of the log that it caught up with."""
 
     chunks: ChunkCounts
-    spent: Spent
     documents: int
     failed: int
     head: int
@@ -44,14 +43,23 @@ class Reconciler:
     store: Store
     embedder: Embedder
     chunker: Chunker
+    donors: Sequence[Donor]
     limits: Limits
     cache: VectorCache | None = None
     filterable: frozenset[str] | None = None
 
     def run(
-        self, generation: Generation, lease: HeldLease, *, progress: Callable[[Progress], None] | None = None
+        self,
+        generation: Generation,
+        lease: HeldLease,
+        *,
+        spent: Spent,
+        progress: Callable[[Progress], None] | None = None,
     ) -> Reconciled:
-        """Bring the generation up to the log's present end. Raises what stops a run; all committed work stays."""
+        """Bring the generation up to the log's present end. Raises what stops a run; all committed work stays.
+
+        ``spent`` counts what is sent to the model while it is sent.
+        """
         catalog = self.catalog
         writer = Writer(catalog, self.store, generation, lease, self.filterable)
         if catalog.abandon_writes(generation.number, lease.lease, at=time.time()):
@@ -60,6 +68,7 @@ class Reconciler:
         embedding = TextEmbedder(
             self.embedder,
             generation.recipe,
+            spent,
             cache=self.cache,
             budget_usd=self.limits.budget_usd,
             concurrency=self.limits.concurrency,
@@ -76,7 +85,7 @@ class Reconciler:
         finally:
             embedding.close()
         done = writer.written
-        return Reconciled(done.chunks, embedding.spent, done.documents, done.failed, head)
+        return Reconciled(done.chunks, done.documents, done.failed, head)
 
     def _catch_up(
         self,
@@ -86,7 +95,7 @@ class Reconciler:
         writer: Writer,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        preparer = Preparer(generation.number, generation.collection, generation.recipe, self.chunker, self.catalog)
+        preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors)
         total = self.catalog.counts(generation.number).pending if progress else None
 
         def write(batch: Batch) -> None:

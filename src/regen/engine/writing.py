@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
+from regen.engine import probes
 from regen.engine.allocations import fewer_collections
+from regen.engine.donors import donors_for
+from regen.engine.embedding import Spent
 from regen.engine.lease import HeldLease, new_owner, writer_lease
+from regen.engine.lifecycle import Lifecycle
 from regen.engine.models import Models
 from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.repair import apply_repair, collect_orphans, compare
@@ -40,16 +45,22 @@ class WriteSide:
     _owner: str = field(default_factory=new_owner)
     _runs_since_upkeep: int = UPKEEP_RUNS
     _written_since_upkeep: int = 0
-    _turn: threading.RLock = field(default_factory=threading.RLock)
+    _turns: dict[int, threading.RLock] = field(default_factory=dict)
 
     @contextmanager
-    def lease(self) -> Iterator[HeldLease]:
-        """Hold the writer lease. Raises CatalogBusy when another process keeps it."""
+    def lease(self, generation: Generation) -> Iterator[HeldLease]:
+        """Hold the right to write one generation. Raises CatalogBusy when another process keeps it."""
+        name = f"generation {generation.number} of {self.alias}"
         with (
-            self._turn,
-            writer_lease(self.catalog, f"index {self.alias}", self._owner, wait=self.limits.lease_wait) as held,
+            self._turns.setdefault(generation.number, threading.RLock()),
+            writer_lease(self.catalog, name, self._owner, wait=self.limits.lease_wait) as held,
         ):
             yield held
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        """What moves the alias."""
+        return Lifecycle(self.alias, self.catalog, self.store, self.limits.retain)
 
     def current(self) -> list[Generation]:
         """The generations that receive every change."""
@@ -64,10 +75,41 @@ class WriteSide:
 
     def run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None = None) -> SyncResult:
         """Log what changed, reconcile, record what it cost. What was committed stays, whatever is raised."""
+        with self._recorded(verb) as (result, costs), fewer_collections():
+            result.documents = log()
+            for generation in self._followers():
+                with self.lease(generation) as lease:
+                    self._reconcile_into(result, costs, self._fresh(generation), lease, progress)
+        if self._upkeep_is_due(result):
+            for generation in self.current():
+                result.notes += self._maintain(generation, force=False)
+        return result
+
+    def build(self, generation: Generation, progress: OnProgress | None = None) -> SyncResult:
+        """Backfill a generation until it has caught up with the log, edits made meanwhile included; then it is ready.
+
+        Whatever stops it, what is committed stays, and the next call goes on from there.
+        """
+        with self._recorded("build") as (result, costs), fewer_collections(), self.lease(generation) as lease:
+            generation = self._fresh(generation)
+            probes.check(self.catalog, generation, self.models.embedder_for(generation))
+            while True:
+                self._reconcile_into(result, costs, generation, lease, progress)
+                if result.revision == self.catalog.head():
+                    break
+                generation = self._fresh(generation)
+            self.catalog.mark_ready(generation.number, at=time.time())
+        result.notes += self._maintain(generation, force=False)
+        return result
+
+    @contextmanager
+    def _recorded(self, verb: str) -> Iterator[tuple[SyncResult, list[Cost]]]:
+        """Keep what a run did and what it cost, also when something stops it."""
         started, clock = time.time(), time.perf_counter()
-        with self.lease() as lease, fewer_collections():
-            result = SyncResult(documents=log())
-            costs = [self._reconcile_into(result, item, lease, progress) for item in self._current_or_first()]
+        result, costs = SyncResult(), list[Cost]()
+        try:
+            yield result, costs
+        finally:
             result.seconds = time.perf_counter() - clock
             self.catalog.record_run(
                 verb,
@@ -76,10 +118,6 @@ class WriteSide:
                 result=result.to_dict(),
                 costs=[cost for cost in costs if cost.texts],
             )
-            if self._upkeep_is_due(result):
-                for generation in self.current():
-                    result.notes += self._maintain(generation, force=False)
-        return result
 
     def _upkeep_is_due(self, result: SyncResult) -> bool:
         """A process's first run looks whether upkeep pays; later ones when enough has been written since.
@@ -94,35 +132,75 @@ class WriteSide:
             self._runs_since_upkeep = self._written_since_upkeep = 0
         return due
 
-    def _current_or_first(self) -> list[Generation]:
-        if current := self.current():
-            return current
-        prefix = "regen_" + self.alias.replace("-", "_")
-        return [self.catalog.create_generation(self.alias, self.models.recipe, prefix, at=time.time())]
+    def _followers(self) -> list[Generation]:
+        """The generations that a sync keeps current: those that are complete, or the first one ever, which it builds.
+
+        One that is still being filled takes the changes when its backfill comes to them: none is lost, and a sync never
+        spends what a backfill costs.
+        """
+        current = self.current()
+        if complete := [item for item in current if item.state != "building"]:
+            return complete
+        return current[:1] or [self.create(self.models.recipe)]
+
+    def create(self, recipe: Recipe) -> Generation:
+        """A new generation, empty, with its collection and the probe vectors of its model."""
+        with writer_lease(self.catalog, f"index {self.alias}", self._owner, wait=self.limits.lease_wait):
+            building = [item for item in self.current() if item.state == "building" and item.recipe == recipe]
+            if building:  # somebody else was quicker, or an earlier attempt was stopped: go on with that one
+                return building[0]
+            prefix = "regen_" + self.alias.replace("-", "_")
+            return self.catalog.create_generation(self.alias, recipe, prefix, at=time.time())
+
+    def _fresh(self, generation: Generation) -> Generation:
+        """A generation as it is now that we hold its lease."""
+        found = next((item for item in self.current() if item.number == generation.number), None)
+        if found is None:
+            raise NotFound(f"generation {generation.number} was given up meanwhile")
+        return found
 
     def _reconcile_into(
-        self, result: SyncResult, generation: Generation, lease: HeldLease, progress: OnProgress | None
-    ) -> Cost:
-        done = self.reconcile(generation, lease, progress)
+        self,
+        result: SyncResult,
+        costs: list[Cost],
+        generation: Generation,
+        lease: HeldLease,
+        progress: OnProgress | None,
+    ) -> None:
+        spent = Spent()
+        try:
+            done = self.reconcile(generation, lease, progress, spent)
+        finally:  # what was sent to the model is accounted for, whatever stopped the run
+            result.embedded_texts += spent.texts
+            result.tokens += spent.tokens
+            result.cost_usd += spent.usd
+            costs.append(
+                Cost(generation.number, generation.recipe.embedding.model, spent.texts, spent.tokens, spent.usd)
+            )
         result.chunks.written += done.chunks.written
         result.chunks.reused += done.chunks.reused
         result.chunks.deleted += done.chunks.deleted
-        result.embedded_texts += done.spent.texts
-        result.tokens += done.spent.tokens
-        result.cost_usd += done.spent.usd
         result.documents.failed += done.failed
         result.generation, result.revision = generation.number, done.head
-        model = generation.recipe.embedding.model
-        return Cost(generation.number, model, done.spent.texts, done.spent.tokens, done.spent.usd)
 
-    def reconcile(self, generation: Generation, lease: HeldLease, progress: OnProgress | None = None) -> Reconciled:
+    def reconcile(
+        self,
+        generation: Generation,
+        lease: HeldLease,
+        progress: OnProgress | None = None,
+        spent: Spent | None = None,
+    ) -> Reconciled:
         """Bring one generation up to the log's end; the first one ever goes live by itself when it is complete."""
+        embedder = self.models.embedder_for(generation)
         if generation.state == "building":
             self._create_collection(generation)
-        embedder = self.models.embedder_for(generation)
+            probes.keep(self.catalog, generation, embedder)
         chunker = self.models.chunker_for(generation.recipe, embedder)
-        reconciler = Reconciler(self.catalog, self.store, embedder, chunker, self.limits, self.cache, self.filterable)
-        done = reconciler.run(generation, lease, progress=progress)
+        donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models)
+        reconciler = Reconciler(
+            self.catalog, self.store, embedder, chunker, donors, self.limits, self.cache, self.filterable
+        )
+        done = reconciler.run(generation, lease, progress=progress, spent=spent or Spent())
         if generation.state == "building" and self.catalog.route(self.alias).live is None:
             self.catalog.go_live(
                 self.alias, generation.number, at=time.time(), reason="the first generation is complete"
@@ -144,8 +222,8 @@ class WriteSide:
 
     def verify(self, *, repair: bool, progress: OnProgress | None = None) -> VerifyReport:
         """Compare catalog and store; with ``repair`` mend what differs and look again."""
-        with self.lease() as lease:
-            generation = self.live_or_newest()
+        generation = self.live_or_newest()
+        with self.lease(generation) as lease:
             found = compare(generation, self.store, self.catalog, progress)
             if not repair or found.report.consistent:
                 return found.report
@@ -160,11 +238,13 @@ class WriteSide:
     def collect(self, *, now: bool) -> GcReport:
         """Remove orphans, old changes and what only they named; with ``now`` everything but the present."""
         report = GcReport()
-        with self.lease() as lease:
-            for generation in self.current():
-                self.reconcile(generation, lease)
+        self.lifecycle.expire(report, now=now)
+        for generation in self.current():
+            with self.lease(generation) as lease:
+                if generation.state != "building":
+                    self.reconcile(self._fresh(generation), lease)
                 report.points += collect_orphans(generation, self.store, self.catalog)
                 report.maintenance += self._maintain(generation, force=now)
-            purged = self.catalog.purge(changes_before=time.time() - (0.0 if now else self.limits.keep_changes))
+        purged = self.catalog.purge(changes_before=time.time() - (0.0 if now else self.limits.keep_changes))
         report.contents, report.changes, report.tombstones = purged.contents, purged.changes, purged.tombstones
         return report

@@ -102,6 +102,7 @@ class StopSignal(Protocol):
 class ModelInfo:
     """What a model says of itself. ``name`` parses back: it is what ``embedding.model`` names.
 
+    Models of one ``family`` (default: the name) and one revision give the same vectors up to truncation.
     ``max_tokens`` is the length above which the model would cut a text (None: it never does). ``matryoshka`` lists the
     dimensions to which its vectors may be truncated. ``price_per_million_tokens`` is in US dollars.
     """
@@ -115,6 +116,7 @@ class ModelInfo:
     document_prefix: str = ""
     query_prefix: str = ""
     matryoshka: tuple[int, ...] = ()
+    family: str = ""
     price_per_million_tokens: float = 0.0
     concurrency: int = 1
 
@@ -300,6 +302,15 @@ class PayloadStore(Protocol):
 
     def update_payload(self, collection: str, ids: Sequence[str], payload: Payload) -> None:
         """Replace metadata, access and revision of existing points. Points that are not there are *not* created."""
+        ...
+
+
+@runtime_checkable
+class AliasStore(Protocol):
+    """A store with aliases of its own, which follow the catalog's, for applications that query the store directly."""
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Point an alias at a collection, atomically; idempotent."""
         ...
 
 

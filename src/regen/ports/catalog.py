@@ -43,6 +43,7 @@ class Generation:
     fields: dict[str, str]
     created_at: float
     completed_at: float | None
+    retained_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,18 @@ class Route:
     version: int
     restricted: bool = False
     drops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One entry of an alias's history: who pointed it where, when and why."""
+
+    version: int
+    live: int | None
+    previous: int | None
+    actor: str
+    reason: str
+    switched_at: float
 
 
 @dataclass(slots=True)
@@ -304,6 +317,14 @@ class CatalogReader(Protocol):
         """US dollars, all runs together."""
         ...
 
+    def switches(self, alias: str) -> list[Switch]:
+        """The history of an alias, newest first."""
+        ...
+
+    def probes(self, generation: int) -> bytes | None:
+        """The probe vectors kept with a generation, as they were given; None when none were."""
+        ...
+
     def alive(self) -> int:
         """How many documents exist."""
         ...
@@ -346,6 +367,29 @@ class Catalog(CatalogReader, Protocol):
 
     def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
         """Point an alias that points nowhere at its first generation."""
+        ...
+
+    def mark_ready(self, generation: int, *, at: float) -> None:
+        """Move a generation from ``building`` to ``ready``."""
+        ...
+
+    def keep_probes(self, generation: int, vectors: bytes) -> None:
+        """Keep a generation's probe vectors."""
+        ...
+
+    def amend_recipe(self, generation: int, recipe: Recipe) -> None:
+        """Replace a generation's recipe by one of the same space (another query prefix)."""
+        ...
+
+    def switch(self, alias: str, to: int, *, expected: int, actor: str, reason: str, at: float) -> Route:
+        """Point the alias at a ready or retained generation if its version is still ``expected`` (I7).
+
+        The former live generation becomes ``retained``. Raises AliasMoved when somebody was quicker, NotPromotable.
+        """
+        ...
+
+    def retire(self, generation: int, *, state: GenerationState = "retired") -> None:
+        """Give up a generation that is not live: its bookkeeping goes, its number stays. Raises NotPromotable."""
         ...
 
     def begin_write(self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float) -> int:

@@ -1,0 +1,42 @@
+"""Which generations can give vectors to which: the same space as they are, a derivable one after derivation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from regen.core.recipe import Embedding
+from regen.core.transition import derivable
+from regen.engine.models import Models
+from regen.engine.prepare import Donor
+from regen.ports import Vectors
+from regen.ports.catalog import Generation
+from regen.spaces.derive import derive
+
+
+def donors_for(wanted: Embedding, own: Generation | None, others: Sequence[Generation], models: Models) -> list[Donor]:
+    """Donors of vectors for ``wanted``, the best first: the generation itself, equal spaces, derivable ones."""
+    target = models.family(wanted)
+    found = [] if own is None else [Donor(own.number, own.collection, _as_it_is)]
+    equal, derived = [], []
+    for other in others:
+        held = other.recipe.embedding
+        if own is not None and other.number == own.number:
+            continue
+        if _same_vectors(held, wanted):
+            equal.append(Donor(other.number, other.collection, _as_it_is))
+        elif target and derivable(held, wanted, old_family=models.family(held), new_family=target) is not None:
+            derived.append(Donor(other.number, other.collection, _derivation(held, wanted)))
+    return found + equal + derived
+
+
+def _same_vectors(held: Embedding, wanted: Embedding) -> bool:
+    keys = ("model", "revision", "dimensions", "document_prefix", "normalize", "precision")
+    return all(getattr(held, key) == getattr(wanted, key) for key in keys)
+
+
+def _derivation(held: Embedding, wanted: Embedding) -> Callable[[Vectors], Vectors]:
+    return lambda vectors: derive(vectors, held, wanted)
+
+
+def _as_it_is(vectors: Vectors) -> Vectors:
+    return vectors

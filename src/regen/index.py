@@ -26,13 +26,13 @@ from regen.core.results import (
 )
 from regen.engine.models import Models, resolve_embedding
 from regen.engine.planning import DryRun, Planner
-from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, scan_and_log
+from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, NotFound, RecipeChanged, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, VectorCache, WatchableSource
-from regen.ports.catalog import Catalog, Generation
+from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
 from regen.serving.search import Query, answer, check_own_vector, embed_query
 
 CACHE_PATH: Final = ".regen/embeddings.db"
@@ -114,13 +114,19 @@ class Index:
 
         Raises ConfigError for ids that are no strings; a document that cannot be processed is a dead letter.
         """
+        if isinstance(documents, Document):
+            raise ConfigError("upsert takes several documents", hint="write index.upsert([document])")
         return self._writer_run("upsert", lambda: self._log_pushed(list(documents)), None)
 
     def delete(self, ids: Iterable[str]) -> SyncResult:
         """Delete documents. When this returns no search finds them (I3); unknown ids are ignored."""
+        if isinstance(ids, str):
+            raise ConfigError("delete takes several ids", hint=f"write index.delete([{ids!r}])")
         wanted = list(ids)
+        require_ids(wanted)
 
         def log() -> DocumentCounts:
+            self._catalog.unearth(SOURCE_STAGE, wanted)
             return DocumentCounts(deleted=self._catalog.tombstone(wanted, at=time.time()))
 
         return self._writer_run("delete", log, None)
@@ -298,7 +304,8 @@ class Index:
     def _log_pushed(self, documents: list[Document]) -> DocumentCounts:
         scanner, counts = self._scanner(registry.make_source({"kind": "push"}, self._root)), DocumentCounts()
         observed = scanner.judge(ScanBatch(documents))
-        log_observed(scanner, self._catalog, observed, observed.candidates, counts, set())
+        failing = set(self._catalog.buried(SOURCE_STAGE))
+        log_observed(scanner, self._catalog, observed, observed.candidates, counts, failing)
         return counts
 
     def _scanner(self, source: Source, progress: OnProgress | None = None) -> Scanner:

@@ -94,6 +94,8 @@ class Preparer:
             placed=(placed.input_hash, placed.payload_hash) if placed else None,
             wanted=wanted,
         )
+        if placed is not None and not placed.chunks and found != "delete":
+            found = "replace"  # it has no text, whatever else was edited: its dead letter must say so for this revision too
         task = Task(work, found, wanted)
         if found in {"payload", "touch"}:
             assert placed is not None

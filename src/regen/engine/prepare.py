@@ -95,7 +95,7 @@ class Preparer:
             wanted=wanted,
         )
         if placed is not None and not placed.chunks and found != "delete":
-            found = "replace"  # it has no text, whatever else was edited: its dead letter must say so for this revision too
+            found = "replace"  # it still has no text: its dead letter must say so for this revision too
         task = Task(work, found, wanted)
         if found in {"payload", "touch"}:
             assert placed is not None

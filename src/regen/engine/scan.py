@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 from regen.core.changes import Candidate, State, candidate, classify, state_of
 from regen.core.documents import Document, Unreadable
@@ -168,7 +169,7 @@ def _check_access(access: object) -> None:
         raise DocumentError(f"access is {access!r}", hint="a list of strings is valid, or None for a public document")
 
 
-def require_ids(ids: Sequence[str]) -> None:
+def require_ids(ids: Sequence[Any]) -> None:
     """Raise ConfigError for an id under which nothing can be kept: there is not even a name for a dead letter."""
     for doc_id in ids:
         if not isinstance(doc_id, str) or not doc_id:

@@ -98,12 +98,15 @@ class Writer:
     def _write_points(self, tasks: Sequence[Task]) -> int | None:
         """Write the new chunks' points under a fresh token, recorded as an intent first; None when there are none."""
         ids = b"".join(task.chunks[position].id for task in tasks for position in task.new)
-        if not ids:
+        repaid = [task.work.doc_key for task in tasks if task.repays]
+        if not ids and not repaid:
             return None
-        token = self._catalog.begin_write(self._generation.number, ids, self._lease.lease, at=time.time())
-        # A token is used once, so these ids are new for certain, whatever crashed before.
-        write = self._store.insert if isinstance(self._store, InsertStore) else self._store.upsert
-        write(self._generation.collection, self._points(tasks, token))
+        lease, now = self._lease.lease, time.time()
+        token = self._catalog.begin_write(self._generation.number, ids, lease, at=now, repaid=repaid)
+        if ids:
+            # A token is used once, so these ids are new for certain, whatever crashed before.
+            write = self._store.insert if isinstance(self._store, InsertStore) else self._store.upsert
+            write(self._generation.collection, self._points(tasks, token))
         return token
 
     def _points(self, tasks: Sequence[Task], token: int) -> Points:

@@ -47,6 +47,7 @@ class Writer:
         self._filterable = filterable
         self._fields = dict(generation.fields)
         self._learned: set[str] = set()
+        self._agreed = False  # whether the store is known to have all fields of the catalog
         self.marked = 0  # placements whose payload must be brought up to date because of what was learned
         self._waiting = 0
         self.written = Written()
@@ -86,11 +87,14 @@ class Writer:
             return
         added = new_fields(self._fields, (task.metadata for task in tasks if task.need != "delete"), self._filterable)
         if added:
-            self._store.add_fields(self._generation.collection, added)
             self._fields |= added
             self._learned |= added.keys()
             self.marked += self._catalog.demand_payloads(self._generation.number, list(added))
             self._catalog.set_fields(self._generation.number, self._fields)
+        if added or not self._agreed:
+            # The catalog decides of what kind a key is, so it is told first, and a crash may have kept the store behind.
+            self._store.add_fields(self._generation.collection, dict(self._fields))
+            self._agreed = True
         for task in tasks:  # prepared before the key was learned, committed after: its mark would be overwritten
             if task.kept and not task.repays and not self._learned.isdisjoint(task.metadata):
                 task.repays = True

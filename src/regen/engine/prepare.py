@@ -57,6 +57,12 @@ class Batch:
     tasks: list[Task]
     to_embed: list[Slot]
 
+    def keep_complete(self) -> None:
+        """Leave out, for a later run, every document that lacks a vector: no fault of its own has been shown."""
+        self.tasks = [
+            task for task in self.tasks if task.error is None and all(slot.vector is not None for slot in task.slots)
+        ]
+
 
 class Preparer:
     """Turns work into batches for one generation. Reads catalog and store; writes nothing."""

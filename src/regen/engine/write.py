@@ -92,8 +92,9 @@ class Writer:
             self.marked += self._catalog.demand_payloads(self._generation.number, list(added))
             self._catalog.set_fields(self._generation.number, self._fields)
         if added or not self._agreed:
-            # The catalog decides of what kind a key is, so it is told first, and a crash may have kept the store behind.
-            self._store.add_fields(self._generation.collection, dict(self._fields))
+            # The catalog decides of what kind a key is, so it learns first; a crash may have kept the store behind.
+            known: Any = dict(self._fields)
+            self._store.add_fields(self._generation.collection, known)
             self._agreed = True
         for task in tasks:  # prepared before the key was learned, committed after: its mark would be overwritten
             if task.kept and not task.repays and not self._learned.isdisjoint(task.metadata):

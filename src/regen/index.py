@@ -28,13 +28,13 @@ from regen.core.results import (
 from regen.engine.desired import Desired, PlanMaker, desired
 from regen.engine.models import Models, resolve_embedding
 from regen.engine.planning import DryRun
-from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, scan_and_log
+from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, NotFound, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, VectorCache, WatchableSource
-from regen.ports.catalog import Catalog, Generation, Switch
+from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
 from regen.serving.search import Query, answer, check_own_vector, embed_query
 
 CACHE_PATH: Final = ".regen/embeddings.db"
@@ -76,8 +76,8 @@ class Index:
         ``embedding`` overrides what the model says of itself: dimensions, revision, document_prefix, query_prefix,
         normalize, price_per_million_tokens; ``options`` in it go to the embedder. ``filterable`` limits the metadata
         keys that the store can filter by (None: learned from the documents). ``cache`` is an embedding cache or the
-        path of one. ``promote="auto"`` makes what ``apply`` has built live at once. ``models`` gives, by name, models that
-        older generations were built with and no name finds. Relative paths start at ``root``. Raises ConfigError.
+        path of one. ``promote="auto"`` makes what ``apply`` has built live at once. ``models`` gives, by name,
+        models of older generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
@@ -121,13 +121,19 @@ class Index:
 
         Raises ConfigError for ids that are no strings; a document that cannot be processed is a dead letter.
         """
+        if isinstance(documents, Document):
+            raise ConfigError("upsert takes several documents", hint="write index.upsert([document])")
         return self._writer_run("upsert", lambda: self._log_pushed(list(documents)), None)
 
     def delete(self, ids: Iterable[str]) -> SyncResult:
         """Delete documents. When this returns no search finds them (I3); unknown ids are ignored."""
+        if isinstance(ids, str):
+            raise ConfigError("delete takes several ids", hint=f"write index.delete([{ids!r}])")
         wanted = list(ids)
+        require_ids(wanted)
 
         def log() -> DocumentCounts:
+            self._catalog.unearth(SOURCE_STAGE, wanted)
             return DocumentCounts(deleted=self._catalog.tombstone(wanted, at=time.time()))
 
         return self._writer_run("delete", log, None)
@@ -343,7 +349,8 @@ class Index:
     def _log_pushed(self, documents: list[Document]) -> DocumentCounts:
         scanner, counts = self._scanner(registry.make_source({"kind": "push"}, self._root)), DocumentCounts()
         observed = scanner.judge(ScanBatch(documents))
-        log_observed(scanner, self._catalog, observed, observed.candidates, counts, set())
+        failing = set(self._catalog.buried(SOURCE_STAGE))
+        log_observed(scanner, self._catalog, observed, observed.candidates, counts, failing)
         return counts
 
     def _scanner(self, source: Source, progress: OnProgress | None = None) -> Scanner:

@@ -114,7 +114,7 @@ class Life:
                 self._upkeep(index, chance)
             index.sync(allow_mass_delete=True)
             self.check(index, history[-1])
-            Journal(self.root / "finished").note("done", self.number)
+        Journal(self.root / "finished").note("done", self.number)
 
     def _index(self) -> Index:
         store = self.open_store() if self.open_store else registry.make_store(LANCE, self.root)

@@ -29,6 +29,8 @@ import regen.stores.memory
 from regen.testing.faults import Steps
 from tests.crash.life import Life, Roulette, search_until_told
 
+_running: set[int] = set()
+
 
 def main() -> None:
     """Serve until standard input ends."""
@@ -37,6 +39,8 @@ def main() -> None:
         asked = json.loads(line)
         answer = {"live": _live, "search": _search, "wait": _wait}[asked["do"]](asked)
         print(json.dumps(answer), flush=True)
+    for pid in _running:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _live(asked: dict[str, Any]) -> dict[str, Any]:
@@ -62,11 +66,14 @@ def _search(asked: dict[str, Any]) -> dict[str, Any]:
         answers = search_until_told(root, asked["seed"], asked["kind"], asked["count"])
         (root / "answers").write_text(str(answers))
 
-    return {"pid": _start(search, root)}
+    pid = _start(search, root)
+    _running.add(pid)
+    return {"pid": pid}
 
 
 def _wait(asked: dict[str, Any]) -> dict[str, Any]:
     _, status = os.waitpid(asked["pid"], 0)
+    _running.discard(asked["pid"])
     return {"exit": os.waitstatus_to_exitcode(status)}
 
 

@@ -153,7 +153,9 @@ class _History:
         return f"{group}{self.chance.randrange(7)}" + (".md" if group == "s" else "")
 
 
-_WORDS = "river stone cloud garden window market teacher engine letter harbour winter music forest bridge copper".split()
+_WORDS = (
+    "river stone cloud garden window market teacher engine letter harbour winter music forest bridge copper".split()
+)
 
 
 def make_index(
@@ -258,7 +260,12 @@ def snapshot(index: Index) -> Snapshot:
                 # Which revision first brought a chunk is its history, which a clean run does not have.
                 chunk.pop("content_hash")
     letters = sorted((letter.doc_id, letter.reason) for letter in catalog.dead_letters())
-    return {"documents": documents, "orphans": sorted(points), "dead_letters": letters, "space": generation.recipe.space}
+    return {
+        "documents": documents,
+        "orphans": sorted(points),
+        "dead_letters": letters,
+        "space": generation.recipe.space,
+    }
 
 
 class Oracle:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from regen.catalog.schema import SCHEMA_VERSION
 from regen.errors import CatalogError, SchemaMismatch
@@ -24,10 +24,10 @@ def migrate(engine: Engine) -> None:
         with engine.execution_options(regen_write=True).begin() as connection:
             if current_version(connection) != SCHEMA_VERSION:  # another process may have been quicker
                 _upgrade(connection, version)
-    except OperationalError as error:
+    except DBAPIError as error:
         raise CatalogError(
             f"the catalog cannot be opened: {error.orig}",
-            hint="check the path, its permissions and the free disk space",
+            hint="check the path, its permissions, the free disk space, and that the file is a catalog",
         ) from error
 
 

@@ -171,10 +171,17 @@ class WorkQueue(Database):
         with self.reading() as connection:
             return {row[0]: Placement(*row[1:]) for row in connection.execute(statement) if row[1] is not None}
 
-    def begin_write(self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float) -> int:
-        """Record which chunks are about to be written; the token is unique for ever."""
+    def begin_write(
+        self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float, repaid: Sequence[int] = ()
+    ) -> int:
+        """Record which chunks and payloads are about to be written; the token is unique for ever."""
         with self.writing() as connection:
             require(connection, lease)
+            if repaid:
+                mine = (_placed.generation == generation) & self.among(_placed.doc_key, repaid)
+                connection.execute(
+                    update(schema.placements).where(mine, _placed.revision != REWRITE).values(revision=REPAY)
+                )
             token = allocate(connection, "token", 1)
             connection.execute(
                 insert(schema.intents).values(token=token, generation=generation, chunk_ids=chunk_ids, started_at=at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -76,8 +76,14 @@ class TextEmbedder:
             for call in calls:
                 self._call(*call)
         else:
-            for future in [self._pool.submit(self._call, *call) for call in calls]:
-                future.result()
+            futures = [self._pool.submit(self._call, *call) for call in calls]
+            try:
+                for future in futures:
+                    future.result()
+            finally:  # whatever stops the run: no slot is filled any more once this returns
+                for future in futures:
+                    future.cancel()
+                wait(futures)
 
     def _fill_from_cache(self, slots: Sequence[Slot]) -> list[Slot]:
         if self._cache is None or not slots:

@@ -32,7 +32,7 @@ class Lifecycle:
     retain_seconds: float
 
     def promote(self, number: int | None, *, reason: str, expected: int | None = None) -> SwitchResult:
-        """Make a ready generation (default: the newest) live and retain the former. Raises NotPromotable, AliasMoved."""
+        """Make a ready generation (default: the newest) live, retain the former. Raises NotPromotable, AliasMoved."""
         route = self.catalog.route(self.alias)
         target = self._ready() if number is None else self._known(number)
         if target.number == route.live:

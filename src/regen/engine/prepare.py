@@ -66,6 +66,12 @@ class Batch:
     tasks: list[Task]
     to_embed: list[Slot]
 
+    def keep_complete(self) -> None:
+        """Leave out, for a later run, every document that lacks a vector: no fault of its own has been shown."""
+        self.tasks = [
+            task for task in self.tasks if task.error is None and all(slot.vector is not None for slot in task.slots)
+        ]
+
 
 class Preparer:
     """Turns work into batches for one generation. Reads catalog and store; writes nothing."""
@@ -103,6 +109,8 @@ class Preparer:
             placed=(placed.input_hash, placed.payload_hash) if placed else None,
             wanted=wanted,
         )
+        if placed is not None and not placed.chunks and found != "delete":
+            found = "replace"  # it still has no text: its dead letter must say so for this revision too
         task = Task(work, found, wanted)
         if found in {"payload", "touch"}:
             assert placed is not None

@@ -98,6 +98,13 @@ class Reconciler:
         preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors)
         total = self.catalog.counts(generation.number).pending if progress else None
 
+        def embed(batch: Batch) -> None:
+            try:
+                embedding.fill(batch.to_embed)
+            except BaseException:
+                batch.keep_complete()  # the pipeline hands it on: what has its vectors is paid for and is written
+                raise
+
         def write(batch: Batch) -> None:
             writer.write(batch)
             preparer.finished(batch)
@@ -109,7 +116,7 @@ class Reconciler:
         for lane in (ACCESS_LANE, ALL_LANES):
             run_pipeline(
                 (preparer.prepare(works, self.store) for works in self._behind(generation, between, lane)),
-                lambda batch: embedding.fill(batch.to_embed),
+                embed,
                 write,
             )
 

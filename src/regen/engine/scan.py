@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 from regen.core.changes import Candidate, State, candidate, classify, state_of
 from regen.core.documents import Document, Unreadable
@@ -68,6 +69,7 @@ class Scanner:
         """Which documents of a batch differ from what their source last delivered."""
         documents = batch.documents
         ids = [document.id for document in documents]
+        require_ids(ids)
         others = [*batch.untouched, *(item.id for item in batch.unreadable)]
         known = self.reader.known(ids + others)
         observed = Observed([], len(batch.untouched), [], {}, [], ids)
@@ -146,8 +148,6 @@ class Scanner:
 
 def checked(document: Document, limits: Limits, stamp: str | None = None) -> Candidate:
     """Fingerprint a document after checking its form. Raises DocumentError."""
-    if not document.id:
-        raise ConfigError(f"document id {document.id!r} is not a non-empty string")
     if not isinstance(document.text, str):
         raise DocumentError(f"text is {type(document.text).__name__}, not a string")
     if len(document.text) > limits.max_document_bytes // 4 and len(document.text.encode()) > limits.max_document_bytes:
@@ -155,9 +155,34 @@ def checked(document: Document, limits: Limits, stamp: str | None = None) -> Can
             f"the text has {len(document.text.encode()):,} bytes; the limit is {limits.max_document_bytes:,}",
             hint="split the document, or raise limits.max_document_bytes",
         )
-    if isinstance(document.access, str):
-        raise DocumentError(f"access is the string {document.access!r}", hint=f"write a list: [{document.access!r}]")
+    if not isinstance(document.metadata, Mapping):
+        raise DocumentError(f"metadata is {type(document.metadata).__name__}, not a dictionary")
+    if document.access is not None:
+        _check_access(document.access)
     return candidate(document, stamp)
+
+
+def _check_access(access: object) -> None:
+    if isinstance(access, str):
+        raise DocumentError(f"access is the string {access!r}", hint=f"write a list: [{access!r}]")
+    if not isinstance(access, Collection) or not all(isinstance(principal, str) for principal in access):
+        raise DocumentError(f"access is {access!r}", hint="a list of strings is valid, or None for a public document")
+
+
+def require_ids(ids: Sequence[Any]) -> None:
+    """Raise ConfigError for an id under which nothing can be kept: there is not even a name for a dead letter."""
+    for doc_id in ids:
+        if not isinstance(doc_id, str) or not doc_id:
+            raise ConfigError(
+                f"document id {doc_id!r} is not a non-empty string", hint="ids are strings: write str(number)"
+            )
+    try:
+        "".join(ids).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"a document id is not valid Unicode: …{error.object[max(0, error.start - 20) : error.end + 20]!r}…",
+            hint="decode file names and keys properly before they become ids",
+        ) from None
 
 
 def scan_and_log(

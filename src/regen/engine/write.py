@@ -47,6 +47,7 @@ class Writer:
         self._filterable = filterable
         self._fields = dict(generation.fields)
         self._learned: set[str] = set()
+        self._agreed = False  # whether the store is known to have all fields of the catalog
         self.marked = 0  # placements whose payload must be brought up to date because of what was learned
         self._waiting = 0
         self.written = Written()
@@ -86,11 +87,15 @@ class Writer:
             return
         added = new_fields(self._fields, (task.metadata for task in tasks if task.need != "delete"), self._filterable)
         if added:
-            self._store.add_fields(self._generation.collection, added)
             self._fields |= added
             self._learned |= added.keys()
             self.marked += self._catalog.demand_payloads(self._generation.number, list(added))
             self._catalog.set_fields(self._generation.number, self._fields)
+        if added or not self._agreed:
+            # The catalog decides of what kind a key is, so it learns first; a crash may have kept the store behind.
+            known: Any = dict(self._fields)
+            self._store.add_fields(self._generation.collection, known)
+            self._agreed = True
         for task in tasks:  # prepared before the key was learned, committed after: its mark would be overwritten
             if task.kept and not task.repays and not self._learned.isdisjoint(task.metadata):
                 task.repays = True
@@ -98,12 +103,15 @@ class Writer:
     def _write_points(self, tasks: Sequence[Task]) -> int | None:
         """Write the new chunks' points under a fresh token, recorded as an intent first; None when there are none."""
         ids = b"".join(task.chunks[position].id for task in tasks for position in task.new)
-        if not ids:
+        repaid = [task.work.doc_key for task in tasks if task.repays]
+        if not ids and not repaid:
             return None
-        token = self._catalog.begin_write(self._generation.number, ids, self._lease.lease, at=time.time())
-        # A token is used once, so these ids are new for certain, whatever crashed before.
-        write = self._store.insert if isinstance(self._store, InsertStore) else self._store.upsert
-        write(self._generation.collection, self._points(tasks, token))
+        lease, now = self._lease.lease, time.time()
+        token = self._catalog.begin_write(self._generation.number, ids, lease, at=now, repaid=repaid)
+        if ids:
+            # A token is used once, so these ids are new for certain, whatever crashed before.
+            write = self._store.insert if isinstance(self._store, InsertStore) else self._store.upsert
+            write(self._generation.collection, self._points(tasks, token))
         return token
 
     def _points(self, tasks: Sequence[Task], token: int) -> Points:

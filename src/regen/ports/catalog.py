@@ -392,10 +392,13 @@ class Catalog(CatalogReader, Protocol):
         """Give up a generation that is not live: its bookkeeping goes, its number stays. Raises NotPromotable."""
         ...
 
-    def begin_write(self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float) -> int:
+    def begin_write(
+        self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float, repaid: Sequence[int] = ()
+    ) -> int:
         """Record which chunks (packed 16-byte ids) are about to be written; returns the write token.
 
-        Raises LeaseLost when the lease is not ours any more.
+        The placements of the ``repaid`` doc keys are marked: until they are committed nobody knows what payload their
+        points have, even if the document goes back to what the placement says. Raises LeaseLost when the lease is not ours any more.
         """
         ...
 

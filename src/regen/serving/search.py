@@ -14,7 +14,7 @@ from regen.core.documents import UNRESTRICTED, Principal, Unrestricted
 from regen.core.filters import Filter
 from regen.core.recipe import Recipe
 from regen.core.results import Explanation, Hit, SearchResult
-from regen.errors import EmbedderContract, SpaceMismatch
+from regen.errors import ConfigError, EmbedderContract, SpaceMismatch
 from regen.ports import Embedder, Store, StoreHit, Vector
 from regen.ports.catalog import CatalogReader, FenceEntry, Generation
 from regen.serving.fence import Fenced, fence
@@ -56,7 +56,10 @@ def embed_query(text: str, recipe: Recipe, embedder: Embedder) -> Vector:
 
 def check_own_vector(vector: Sequence[float], space: str | None, recipe: Recipe) -> Vector:
     """A caller's own query vector, checked to be of the recipe's space (I1). Raises SpaceMismatch."""
-    own = np.asarray(vector, dtype=np.float32)
+    try:
+        own = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the query is no vector: {error}", hint="a list of numbers is valid, or a text") from None
     if space is None:
         raise SpaceMismatch(
             "a query vector must say of which space it is",

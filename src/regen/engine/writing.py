@@ -107,17 +107,19 @@ class WriteSide:
         """Keep what a run did and what it cost, also when something stops it."""
         started, clock = time.time(), time.perf_counter()
         result, costs = SyncResult(), list[Cost]()
+
+        def record() -> None:
+            result.seconds = time.perf_counter() - clock
+            paid = [cost for cost in costs if cost.texts]
+            self.catalog.record_run(verb, started=started, finished=time.time(), result=result.to_dict(), costs=paid)
+
         try:
             yield result, costs
-        finally:
-            result.seconds = time.perf_counter() - clock
-            self.catalog.record_run(
-                verb,
-                started=started,
-                finished=time.time(),
-                result=result.to_dict(),
-                costs=[cost for cost in costs if cost.texts],
-            )
+        except BaseException:
+            if any(cost.texts for cost in costs):  # what was paid for is on the account, whatever happened then
+                record()
+            raise
+        record()
 
     def _upkeep_is_due(self, result: SyncResult) -> bool:
         """A process's first run looks whether upkeep pays; later ones when enough has been written since.

@@ -268,6 +268,18 @@ def test_fifty_megabytes_in_a_file_are_a_dead_letter(tmp_path: Path) -> None:
         assert "50,000,000" in letters(index)["large.md"]
 
 
+def test_fifty_megabytes_with_a_raised_limit(tmp_path: Path) -> None:
+    """They are indexed, in memory that is a small multiple of the text."""
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.mkdir()
+    large.mkdir()
+    _, few, base = load_large(100_000, 100_000_000, small)
+    failed, chunks, peak = load_large(50_000_000, 100_000_000, large)
+    assert failed == 0
+    assert chunks > 300 * few > 3_000
+    assert peak - base < 15 * 50, f"{peak - base} MiB more than for a small text"
+
+
 # ── the model ───────────────────────────────────────────────────────────────────────────────────────────────
 
 

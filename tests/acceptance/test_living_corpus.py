@@ -26,6 +26,7 @@ from regen.sources.files import FilesSource
 
 WHOLE = 4_090
 WHOLE_MARKS = [pytest.mark.slow, pytest.mark.timeout(3_600)]
+PAGES = ["**/*.md", "**/.*.md"]  # the page of the shell's dot is a hidden file
 CHUNKING = Chunking("markdown", max_tokens=64)
 
 
@@ -208,7 +209,7 @@ def test_a_folder_is_followed_in_batches(stream: Stream, tmp_path: Path, count: 
     """Files change by a hundred commits at a time; a scan, or a read of just the changed ids, brings all in step."""
     folder, embedder = tmp_path / "pages", HashingEmbedder(64)
     write(folder, stream.base)
-    with make_index(tmp_path / "living", embedder, source=FilesSource(folder, "**/*.md")) as index:
+    with make_index(tmp_path / "living", embedder, source=FilesSource(folder, PAGES)) as index:
         assert index.sync().documents.added == len(stream.base)
         touched: set[str] = set()
         for number, commit in prefix_of(stream, count):
@@ -223,7 +224,7 @@ def test_a_folder_is_followed_in_batches(stream: Stream, tmp_path: Path, count: 
             if number in stream.digests:
                 assert digest(texts_in(index)) == stream.digests[number], f"after {number} commits"
         assert index.sync().documents.changed == 0
-        with make_index(tmp_path / "clean", embedder, source=FilesSource(folder, "**/*.md")) as clean:
+        with make_index(tmp_path / "clean", embedder, source=FilesSource(folder, PAGES)) as clean:
             clean.sync()
             assert_equals_clean_build(index, clean)
 

@@ -21,13 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import regen.catalog.sqlite
-import regen.sources.files
-import regen.sources.jsonl
-import regen.stores.lancedb
-import regen.stores.memory
-from regen.testing.faults import Steps
 from tests.crash.life import Life, Roulette, search_until_told
+
+from regen.testing.faults import Steps
 
 _running: set[int] = set()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.crash.conftest import Nursery
 from tests.crash.life import probabilities
 

@@ -153,9 +153,23 @@ class _History:
         return f"{group}{self.chance.randrange(7)}" + (".md" if group == "s" else "")
 
 
-_WORDS = (
-    "river stone cloud garden window market teacher engine letter harbour winter music forest bridge copper".split()
-)
+_WORDS = [
+    "river",
+    "stone",
+    "cloud",
+    "garden",
+    "window",
+    "market",
+    "teacher",
+    "engine",
+    "letter",
+    "harbour",
+    "winter",
+    "music",
+    "forest",
+    "bridge",
+    "copper",
+]
 
 
 def make_index(

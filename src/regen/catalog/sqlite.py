@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from regen.errors import ConfigError
 BUSY_SECONDS: Final = 30.0
 
 _PRAGMAS: Final = (
-    "PRAGMA journal_mode = WAL",  # readers never wait for the writer
     "PRAGMA synchronous = NORMAL",  # safe against kill -9; a power cut may lose the last commits, never mix them
     "PRAGMA foreign_keys = OFF",  # rows are removed in sets by statements that know the order
     "PRAGMA wal_autocheckpoint = 8000",  # 32 MB: a checkpoint waits for the disk, so not at every thousandth page
@@ -72,8 +72,26 @@ def _path(url: str, root: Path | None) -> Path:
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where regen says so, not where the driver guesses
+    _write_ahead(connection)
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL mode, in which readers never wait for the writer.
+
+    SQLite's own waiting does not cover this switch: two processes that make the same new file would collide.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _on_begin(connection: Connection) -> None:

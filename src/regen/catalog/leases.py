@@ -37,6 +37,11 @@ class Leases(Database):
             row = connection.execute(select(schema.leases).where(_leases.name == name)).fetchone()
         return None if row is None else Lease(*row)
 
+    def leases(self) -> list[Lease]:
+        """All leases, expired ones included, by name."""
+        with self.reading() as connection:
+            return [Lease(*row) for row in connection.execute(select(schema.leases).order_by(_leases.name))]
+
     def renew(self, lease: Lease, *, at: float, seconds: float) -> Lease:
         """Extend our lease."""
         with self.writing() as connection:

@@ -34,7 +34,10 @@ def embed(embedder: Embedder, recipe: Recipe) -> Vectors:
 
 
 def keep(catalog: Catalog, generation: Generation, embedder: Embedder) -> None:
-    """Keep a generation's probe vectors, if they are not kept already."""
+    """Keep a generation's probe vectors, if they are not kept already.
+
+    A build keeps them before it embeds anything, the first sync of all when its generation is complete.
+    """
     if catalog.probes(generation.number) is None:
         catalog.keep_probes(generation.number, embed(embedder, generation.recipe).tobytes())
 

@@ -15,7 +15,7 @@ from regen.engine import probes
 from regen.engine.allocations import fewer_collections
 from regen.engine.donors import donors_for
 from regen.engine.embedding import Spent
-from regen.engine.lease import HeldLease, new_owner, writer_lease
+from regen.engine.lease import HeldLease, is_dead, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
 from regen.engine.models import Models
 from regen.engine.reconcile import Reconciled, Reconciler
@@ -48,6 +48,15 @@ class WriteSide:
     _turns: dict[int, threading.RLock] = field(default_factory=dict)
 
     @contextmanager
+    def _logging(self) -> Iterator[None]:
+        """Hold the right to append to the log and to add generations: never for longer than a scan takes."""
+        with (
+            self._turns.setdefault(0, threading.RLock()),
+            writer_lease(self.catalog, f"index {self.alias}", self._owner, wait=self.limits.lease_wait),
+        ):
+            yield
+
+    @contextmanager
     def lease(self, generation: Generation) -> Iterator[HeldLease]:
         """Hold the right to write one generation. Raises CatalogBusy when another process keeps it."""
         name = f"generation {generation.number} of {self.alias}"
@@ -76,7 +85,8 @@ class WriteSide:
     def run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None = None) -> SyncResult:
         """Log what changed, reconcile, record what it cost. What was committed stays, whatever is raised."""
         with self._recorded(verb) as (result, costs), fewer_collections():
-            result.documents = log()
+            with self._logging():
+                result.documents = log()
             for generation in self._followers():
                 with self.lease(generation) as lease:
                     self._reconcile_into(result, costs, self._fresh(generation), lease, progress)
@@ -92,7 +102,9 @@ class WriteSide:
         """
         with self._recorded("build") as (result, costs), fewer_collections(), self.lease(generation) as lease:
             generation = self._fresh(generation)
-            probes.check(self.catalog, generation, self.models.embedder_for(generation))
+            embedder = self.models.embedder_for(generation)
+            probes.keep(self.catalog, generation, embedder)
+            probes.check(self.catalog, generation, embedder)
             while True:
                 self._reconcile_into(result, costs, generation, lease, progress)
                 if result.revision == self.catalog.head():
@@ -147,7 +159,7 @@ class WriteSide:
 
     def create(self, recipe: Recipe) -> Generation:
         """A new generation, empty, with its collection and the probe vectors of its model."""
-        with writer_lease(self.catalog, f"index {self.alias}", self._owner, wait=self.limits.lease_wait):
+        with self._logging():
             building = [item for item in self.current() if item.state == "building" and item.recipe == recipe]
             if building:  # somebody else was quicker, or an earlier attempt was stopped: go on with that one
                 return building[0]
@@ -196,7 +208,6 @@ class WriteSide:
         embedder = self.models.embedder_for(generation)
         if generation.state == "building":
             self._create_collection(generation)
-            probes.keep(self.catalog, generation, embedder)
         chunker = self.models.chunker_for(generation.recipe, embedder)
         donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models)
         reconciler = Reconciler(
@@ -204,6 +215,7 @@ class WriteSide:
         )
         done = reconciler.run(generation, lease, progress=progress, spent=spent or Spent())
         if generation.state == "building" and self.catalog.route(self.alias).live is None:
+            probes.keep(self.catalog, generation, embedder)
             self.catalog.go_live(
                 self.alias, generation.number, at=time.time(), reason="the first generation is complete"
             )
@@ -240,6 +252,9 @@ class WriteSide:
     def collect(self, *, now: bool) -> GcReport:
         """Remove orphans, old changes and what only they named; with ``now`` everything but the present."""
         report = GcReport()
+        for held in self.catalog.leases():
+            if is_dead(held.owner) or held.expires_at < time.time():
+                self.catalog.release(held)
         self.lifecycle.expire(report, now=now)
         for generation in self.current():
             with self.lease(generation) as lease:

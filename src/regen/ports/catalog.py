@@ -309,6 +309,10 @@ class CatalogReader(Protocol):
         """Who holds a lease, expired or not."""
         ...
 
+    def leases(self) -> list[Lease]:
+        """All leases, expired ones included, by name."""
+        ...
+
     def buried(self, generation: int) -> list[str]:
         """The ids of all dead letters of one generation, or of the source stage."""
         ...

@@ -41,7 +41,8 @@ CACHE_PATH: Final = ".regen/embeddings.db"
 SEGMENTER: Final = "wordllama/l2-supercat-64"
 """The small local model by which the semantic chunker compares sentences; its work is not counted as embedded texts."""
 _OVERRIDES: Final = (
-    "dimensions", "revision", "document_prefix", "query_prefix", "normalize", "price_per_million_tokens", "options",
+    "dimensions", "revision", "document_prefix", "query_prefix", "normalize", "precision", "price_per_million_tokens",
+    "options",
 )  # fmt: skip
 
 

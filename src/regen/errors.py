@@ -20,6 +20,7 @@
     │   ├── LeaseLost                 our lease was taken over: nothing was committed
     │   └── SchemaMismatch            the catalog is of another schema version
     ├── RecipeChanged                 regen.yaml asks for another recipe than the generation's
+    ├── ForeignVectors                a collection's vectors are not of the model that it is said to be of
     ├── AliasMoved                    somebody else switched the alias first (I7); look, then decide again
     ├── NotPromotable                 the generation is not in a state for that
     ├── ModelChanged                  the model behind a name gives other vectors than it gave (I10)
@@ -133,6 +134,10 @@ class SchemaMismatch(CatalogError):
 
 class RecipeChanged(RegenError):
     """regen.yaml asks for another recipe than the one the generation was built with."""
+
+
+class ForeignVectors(RegenError):
+    """A collection's vectors are not of the model that it is said to be of. Nothing was taken over."""
 
 
 class AliasMoved(RegenError):

@@ -15,6 +15,7 @@ from regen.core.filters import parse_filter
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
 from regen.core.results import (
+    AdoptResult,
     ChangeRecord,
     DoctorReport,
     DocumentCounts,
@@ -25,6 +26,7 @@ from regen.core.results import (
     SyncResult,
     VerifyReport,
 )
+from regen.engine.adopting import Adopter
 from regen.engine.desired import Desired, PlanMaker, desired
 from regen.engine.models import Models, resolve_embedding
 from regen.engine.planning import DryRun
@@ -33,7 +35,17 @@ from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, NotFound, StalePlan
 from regen.monitoring import doctor, freshness
-from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, VectorCache, WatchableSource
+from regen.ports import (
+    AdoptableStore,
+    Embedder,
+    ForeignColumns,
+    PartialSource,
+    ScanBatch,
+    Source,
+    Store,
+    VectorCache,
+    WatchableSource,
+)
 from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
 from regen.serving.search import Query, answer, check_own_vector, embed_query
 
@@ -225,6 +237,18 @@ class Index:
         """Give a generation up and drop its collection. Raises NotPromotable for the live one, NotFound."""
         self._writer.lifecycle.retire(generation)
         self._known.clear()
+
+    def adopt(
+        self, collection: str, *, columns: ForeignColumns | None = None, progress: OnProgress | None = None
+    ) -> AdoptResult:
+        """Take over a collection of the store that regen did not build, as generation 1, with no text embedded.
+
+        A sample is embedded to check that the vectors are the configured model's. The collection is only read. Raises
+        ForeignVectors when they are another's, ConfigError when there is an index already or a column cannot be told.
+        """
+        if not isinstance(self._store, AdoptableStore):
+            raise ConfigError("this store's foreign collections cannot be read", hint="adopt works with lancedb://")
+        return Adopter(self._writer, self._store, collection, columns or ForeignColumns()).run(progress)
 
     def switches(self) -> list[Switch]:
         """The alias's history, newest first: who pointed it where, when and why."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from rich.text import Text
 
 from regen.cli.layout import bad, good, hint, labelled, listed, note, table
 from regen.cli.quantities import count, counted, duration, money
-from regen.core.plan import Plan, Step, Totals
+from regen.core.plan import Decision, Plan, Step, Totals
 from regen.core.results import DeadLetter, DocumentCounts, SyncResult
 
 SHOWN_LETTERS = 3
+_PATHS: Final[Mapping[str, str]] = {
+    "embed": "every text, by the new model",
+    "derive": "the new vectors are made of those that are there",
+    "rechunk": "texts that both generations have copy their vectors",
+    "copy": "the vectors are copied as they are",
+    "query": "only queries are embedded differently",
+    "nothing": "nothing that decides a vector has changed",
+}
 
 
 def sync_lines(result: SyncResult, letters: Sequence[DeadLetter] = ()) -> Iterator[Text]:
@@ -96,8 +105,22 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
             rows.append(("total", *_costs(plan.totals), ""))
         header = ("step", "documents", "chunks", "to embed", "tokens", "cost", "time", "reason")
         yield from table(header, rows, right=range(1, 7))
+    if plan.decision is not None:
+        yield from decision_lines(plan.decision)
     for text in plan.notes:
         yield note(text)
+
+
+def decision_lines(decision: Decision) -> Iterator[Text]:
+    """The answer to "must I re-embed?", with its grounds and what would cost less."""
+    yield Text("")
+    yield Text.assemble(
+        ("Must I re-embed?  ", "bold"), (decision.must_embed, "bold cyan"), f" ({_PATHS[decision.path]})"
+    )
+    for at, ground in enumerate(decision.grounds):
+        yield labelled("" if at else "grounds", ground)
+    for at, way in enumerate(decision.cheaper):
+        yield labelled("" if at else "cheaper", way)
 
 
 def _plan_headline(plan: Plan) -> str:

@@ -64,7 +64,9 @@ def gc_lines(report: GcReport) -> Iterator[Text]:
         (report.tombstones, "tombstone"),
     )
     told = listed(counted(number, name) for number, name in removed if number)
-    yield good(f"Removed {told}" if told else "Nothing to remove")
+    yield good(f"Removed {told}" if told else "Nothing to remove" if not report.retired else "Done")
+    for number in report.retired:
+        yield labelled("retired", f"generation {number}: its collection is gone, there is no way back to it")
     for phrase in report.maintenance:
         yield labelled("upkeep", phrase)
 

@@ -239,6 +239,25 @@ class GcReport:
 
 
 @dataclass(frozen=True, slots=True)
+class AdoptResult:
+    """What ``adopt`` took over. ``agreement`` is the median cosine of ``checked`` vectors with what the model gives."""
+
+    generation: int
+    space: str
+    documents: int
+    chunks: int
+    checked: int
+    agreement: float
+    embedded_texts: int
+    skipped: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchResult:
     """What ``promote`` and ``rollback`` did: the alias now points at generation ``live``, of this ``space``."""
 

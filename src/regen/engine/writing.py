@@ -89,7 +89,7 @@ class WriteSide:
                 result.documents = log()
             for generation in self._followers():
                 with self.lease(generation) as lease:
-                    self._reconcile_into(result, costs, self._fresh(generation), lease, progress)
+                    self._reconcile_into(result, costs, self.fresh(generation), lease, progress)
         if self._upkeep_is_due(result):
             for generation in self.current():
                 result.notes += self._maintain(generation, force=False)
@@ -101,7 +101,7 @@ class WriteSide:
         Whatever stops it, what is committed stays, and the next call goes on from there.
         """
         with self._recorded("build") as (result, costs), fewer_collections(), self.lease(generation) as lease:
-            generation = self._fresh(generation)
+            generation = self.fresh(generation)
             embedder = self.models.embedder_for(generation)
             probes.keep(self.catalog, generation, embedder)
             probes.check(self.catalog, generation, embedder)
@@ -109,7 +109,7 @@ class WriteSide:
                 self._reconcile_into(result, costs, generation, lease, progress)
                 if result.revision == self.catalog.head():
                     break
-                generation = self._fresh(generation)
+                generation = self.fresh(generation)
             self.catalog.mark_ready(generation.number, at=time.time())
         result.notes += self._maintain(generation, force=False)
         return result
@@ -166,7 +166,7 @@ class WriteSide:
             prefix = "regen_" + self.alias.replace("-", "_")
             return self.catalog.create_generation(self.alias, recipe, prefix, at=time.time())
 
-    def _fresh(self, generation: Generation) -> Generation:
+    def fresh(self, generation: Generation) -> Generation:
         """A generation as it is now that we hold its lease."""
         found = next((item for item in self.current() if item.number == generation.number), None)
         if found is None:
@@ -205,23 +205,37 @@ class WriteSide:
         spent: Spent | None = None,
     ) -> Reconciled:
         """Bring one generation up to the log's end; the first one ever goes live by itself when it is complete."""
-        embedder = self.models.embedder_for(generation)
         if generation.state == "building":
-            self._create_collection(generation)
+            self.prepare_collection(generation)
+        done = self.reconcile_from(generation, lease, self.cache, spent or Spent(), progress)
+        if generation.state == "building" and self.catalog.route(self.alias).live is None:
+            self.go_live(generation, reason="the first generation is complete")
+        return done
+
+    def reconcile_from(
+        self,
+        generation: Generation,
+        lease: HeldLease,
+        cache: VectorCache | None,
+        spent: Spent,
+        progress: OnProgress | None = None,
+    ) -> Reconciled:
+        """The same with a cache of the caller's choice, and no consequence for the alias."""
+        embedder = self.models.embedder_for(generation)
         chunker = self.models.chunker_for(generation.recipe, embedder)
         donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models)
         reconciler = Reconciler(
-            self.catalog, self.store, embedder, chunker, donors, self.limits, self.cache, self.filterable
+            self.catalog, self.store, embedder, chunker, donors, self.limits, cache, self.filterable
         )
-        done = reconciler.run(generation, lease, progress=progress, spent=spent or Spent())
-        if generation.state == "building" and self.catalog.route(self.alias).live is None:
-            probes.keep(self.catalog, generation, embedder)
-            self.catalog.go_live(
-                self.alias, generation.number, at=time.time(), reason="the first generation is complete"
-            )
-        return done
+        return reconciler.run(generation, lease, progress=progress, spent=spent)
 
-    def _create_collection(self, generation: Generation) -> None:
+    def go_live(self, generation: Generation, *, reason: str) -> None:
+        """Keep the first generation's probe vectors, and point the alias at it."""
+        probes.keep(self.catalog, generation, self.models.embedder_for(generation))
+        self.catalog.go_live(self.alias, generation.number, at=time.time(), reason=reason)
+
+    def prepare_collection(self, generation: Generation) -> None:
+        """Make a generation's collection if it is not there."""
         recipe = generation.recipe
         fields: Any = dict(generation.fields)
         self.store.create(
@@ -242,7 +256,7 @@ class WriteSide:
             if not repair or found.report.consistent:
                 return found.report
             if found.collection_missing:
-                self._create_collection(generation)
+                self.prepare_collection(generation)
             mended = apply_repair(found, generation, self.store, self.catalog)
             self.reconcile(self.live_or_newest(), lease, progress)
             again = compare(self.live_or_newest(), self.store, self.catalog, progress).report
@@ -259,7 +273,7 @@ class WriteSide:
         for generation in self.current():
             with self.lease(generation) as lease:
                 if generation.state != "building":
-                    self.reconcile(self._fresh(generation), lease)
+                    self.reconcile(self.fresh(generation), lease)
                 report.points += collect_orphans(generation, self.store, self.catalog)
                 report.maintenance += self._maintain(generation, force=now)
         purged = self.catalog.purge(changes_before=time.time() - (0.0 if now else self.limits.keep_changes))

@@ -305,6 +305,38 @@ class PayloadStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignColumns:
+    """Where a collection that regen did not make keeps what; None: to be found by name and type.
+
+    ``metadata`` of None takes every other column.
+    """
+
+    id: str | None = None
+    text: str | None = None
+    vector: str | None = None
+    metadata: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True)
+class ForeignRows:
+    """A page of a foreign collection; ``vectors`` has shape (len(ids), dimensions)."""
+
+    ids: list[str]
+    texts: list[str]
+    metadata: list[dict[str, Any]]
+    vectors: Vectors
+
+
+@runtime_checkable
+class AdoptableStore(Protocol):
+    """A store whose foreign collections can be read in full."""
+
+    def foreign(self, collection: str, columns: ForeignColumns, batch: int = 2048) -> Iterator[ForeignRows]:
+        """All rows of a collection, a page at a time. Raises CollectionMissing, ConfigError for columns."""
+        ...
+
+
 @runtime_checkable
 class AliasStore(Protocol):
     """A store with aliases of its own, which follow the catalog's, for applications that query the store directly."""

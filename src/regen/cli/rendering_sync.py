@@ -10,7 +10,7 @@ from rich.text import Text
 from regen.cli.layout import bad, good, hint, labelled, listed, note, table
 from regen.cli.quantities import count, counted, duration, money
 from regen.core.plan import Decision, Plan, Step, Totals
-from regen.core.results import DeadLetter, DocumentCounts, SyncResult
+from regen.core.results import DeadLetter, DocumentCounts, StatusReport, SyncResult
 
 SHOWN_LETTERS = 3
 _PATHS: Final[Mapping[str, str]] = {
@@ -39,6 +39,24 @@ def sync_lines(result: SyncResult, letters: Sequence[DeadLetter] = ()) -> Iterat
     yield from failures(documents.failed, letters)
     for text in result.notes:
         yield note(text)
+
+
+def build_lines(result: SyncResult, report: StatusReport) -> Iterator[Text]:
+    """The outcome of an apply that built a generation, and what is left to do."""
+    built = next(item for item in report.generations if item.number == result.generation)
+    size = f"{counted(built.documents, 'document')} as {counted(built.chunks, 'chunk')}"
+    yield good(f"Generation {built.number} is {built.state}: {size}, at revision {count(result.revision)}")
+    yield labelled("model", f"{built.model} · {built.dimensions} dimensions · space {built.space}")
+    yield labelled("source", document_counts(result.documents) or "no changes")
+    yield labelled("chunks", chunk_counts(result) or "none")
+    yield labelled("cost", sync_cost(result))
+    yield from failures(result.documents.failed, report.dead_letters)
+    if built.state == "ready":
+        yield labelled("searches", f"are answered by generation {report.live} until you switch")
+        yield hint(f"try it: regen search TEXT --generation {built.number}; switch: regen promote {built.number}")
+    else:
+        for text in result.notes:
+            yield note(text)
 
 
 def _generation(number: int | None) -> str:

@@ -120,6 +120,13 @@ class Recipe:
     metric: Metric = "cosine"
     index: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.embedding.precision in {"int8", "binary"} and self.metric != "cosine":
+            raise ConfigError(
+                f"precision {self.embedding.precision} with the metric {self.metric}",
+                hint="int8 and binary keep directions, not lengths: use the cosine metric, or float16",
+            )
+
     @cached_property
     def space(self) -> str:
         """The fingerprint of the space: what must be equal for two document vectors to be compared (I1)."""

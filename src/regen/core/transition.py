@@ -177,11 +177,12 @@ def cheaper(old: Recipe, new: Recipe, *, old_family: Family | None, new_family: 
         "normalize": "keep the normalisation",
         "precision": f"keep the precision {old.embedding.precision}",
     }
+    rest = "only new chunk texts" if _text_reasons(old, new) else "0 texts"
     hints = []
     for name, words in kept.items():
         if getattr(old.embedding, name) == getattr(new.embedding, name):
             continue
         other = replace(new, embedding=replace(new.embedding, **{name: getattr(old.embedding, name)}))
         if transition(old, other, old_family=old_family, new_family=new_family).path != "embed":
-            hints.append(f"{words}: 0 texts instead of {texts:,}")
+            hints.append(f"{words}: {rest} instead of {texts:,}")
     return hints

@@ -23,7 +23,8 @@ def derive(vectors: Vectors, old: Embedding, new: Embedding) -> Vectors:
     derived = np.ascontiguousarray(vectors[:, : new.dimensions])
     if new.normalize and (new.dimensions < old.dimensions or not old.normalize):
         derived = normalize(derived)
-    return derived if new.precision == old.precision else quantize(derived, new.precision)
+    # Truncated and normalised again, vectors of low precision are not of that precision any more.
+    return quantize(derived, new.precision)
 
 
 def quantize(vectors: Vectors, precision: Precision) -> Vectors:

@@ -48,6 +48,7 @@ from regen.ports import (
 )
 from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
 from regen.serving.search import Query, answer, check_own_vector, embed_query
+from regen.serving.usage import UsageCounter
 
 CACHE_PATH: Final = ".regen/embeddings.db"
 SEGMENTER: Final = "wordllama/l2-supercat-64"
@@ -119,6 +120,7 @@ class Index:
             self._cache,
             None if filterable is None else frozenset(filterable),
         )
+        self._usage = UsageCounter(self._catalog)
         self._promote = promote == "auto"
         self._known: dict[int, Generation] = {}
 
@@ -316,7 +318,13 @@ class Index:
             principals = frozenset([principals] if isinstance(principals, str) else principals or ())
         asked = Query(vector, k, parse_filter(where), principals, embed_ms, route.restricted, route.drops)
         name = "live" if generation is None else f"generation {generation}"
-        return answer(asked, target, self._store, self._catalog, name)
+        result = answer(asked, target, self._store, self._catalog, name)
+        self._usage.note({hit.doc_id for hit in result.hits})
+        return result
+
+    def flag(self, ids: Iterable[str], *, flagged: bool = True) -> int:
+        """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""
+        return self._catalog.flag(list(ids), flagged=flagged)
 
     def plan(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> Plan:
         """What would restore consistency, with exact counts and reasons. Changes nothing."""
@@ -355,6 +363,7 @@ class Index:
 
     def close(self) -> None:
         """Release files and connections. Idempotent."""
+        self._usage.flush()
         self._store.close()
         self._catalog.close()
 

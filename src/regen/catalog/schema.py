@@ -184,6 +184,14 @@ dead_letters = Table(
     Column("failed_at", Float, nullable=False),
 )
 
+usage = Table(
+    "usage",
+    metadata,
+    Column("doc_key", _Key, primary_key=True, autoincrement=False),
+    Column("queries", BigInteger, nullable=False),
+    Column("flagged", Boolean, nullable=False),
+)
+
 runs = Table(
     "runs",
     metadata,

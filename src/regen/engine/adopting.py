@@ -51,7 +51,7 @@ class Adopter:
     columns: ForeignColumns
 
     def run(self, progress: OnProgress | None = None) -> AdoptResult:
-        """Check a sample, then copy everything; nothing is embedded but the sample. Raises ForeignVectors, ConfigError."""
+        """Check a sample, then copy everything; only the sample is embedded. Raises ForeignVectors, ConfigError."""
         started, writer = time.perf_counter(), self.writer
         if writer.catalog.route(writer.alias).live is not None:
             raise ConfigError(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from regen.core.chunking import Chunker
+from regen.core.priority import Cut
 from regen.core.results import ChunkCounts, Progress
 from regen.engine.embedding import Spent, TextEmbedder
 from regen.engine.lease import HeldLease
@@ -37,7 +38,10 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Everything a generation's reconcile needs. ``filterable`` limits the metadata fields (None: learn them)."""
+    """Everything a generation's reconcile needs.
+
+    ``filterable`` limits the metadata fields (None: learn them); ``cuts`` are the passes of a backfill, by priority.
+    """
 
     catalog: Catalog
     store: Store
@@ -47,6 +51,7 @@ class Reconciler:
     limits: Limits
     cache: VectorCache | None = None
     filterable: frozenset[str] | None = None
+    cuts: Sequence[Cut | None] = (None,)
 
     def run(
         self,
@@ -113,14 +118,17 @@ class Reconciler:
                 progress(Progress("index", done, total, "documents", spent.texts, spent.usd))
 
         # Revoked and granted access reaches the store before anything that costs time; the fence applied it already.
-        for lane in (ACCESS_LANE, ALL_LANES):
+        passes: list[tuple[int | None, Cut | None]] = [(ACCESS_LANE, None), *((ALL_LANES, cut) for cut in self.cuts)]
+        for lane, cut in passes:
             run_pipeline(
-                (preparer.prepare(works, self.store) for works in self._behind(generation, between, lane)),
+                (preparer.prepare(works, self.store) for works in self._behind(generation, between, lane, cut)),
                 embed,
                 write,
             )
 
-    def _behind(self, generation: Generation, between: tuple[int, int], lane: int | None) -> Iterator[list[Work]]:
+    def _behind(
+        self, generation: Generation, between: tuple[int, int], lane: int | None, cut: Cut | None
+    ) -> Iterator[list[Work]]:
         after, head = between
         while works := self.catalog.behind(
             generation.number,
@@ -129,6 +137,7 @@ class Reconciler:
             lane=lane,
             limit=self.limits.batch_documents,
             max_bytes=self.limits.batch_bytes,
+            cut=cut,
         ):
             yield works
             after = works[-1].revision

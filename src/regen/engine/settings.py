@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from regen.core.priority import Priority
 
 DAY = 86_400.0
 
@@ -24,6 +26,7 @@ class Limits:
     max_delete_share: float = 0.3
     retry_attempts: int = 6
     lease_wait: float = 15.0
+    priority: Priority = field(default_factory=Priority)
     keep_changes: float = 30 * DAY
     retain: float = 7 * DAY
     batch_documents: int = 2_000

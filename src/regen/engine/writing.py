@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from regen.core.priority import Cut, cuts
 from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
 from regen.engine import probes
@@ -225,9 +226,22 @@ class WriteSide:
         chunker = self.models.chunker_for(generation.recipe, embedder)
         donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models)
         reconciler = Reconciler(
-            self.catalog, self.store, embedder, chunker, donors, self.limits, cache, self.filterable
+            self.catalog,
+            self.store,
+            embedder,
+            chunker,
+            donors,
+            self.limits,
+            cache,
+            self.filterable,
+            self._cuts() if generation.state == "building" and generation.watermark == 0 else (None,),
         )
         return reconciler.run(generation, lease, progress=progress, spent=spent)
+
+    def _cuts(self) -> Sequence[Cut]:
+        """The passes of a backfill: what readers ask for most comes first."""
+        rule = self.limits.priority
+        return cuts(rule, min_queries=self.catalog.most_queried(rule.queried_share), now=time.time())
 
     def go_live(self, generation: Generation, *, reason: str) -> None:
         """Keep the first generation's probe vectors, and point the alias at it."""

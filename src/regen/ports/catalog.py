@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from regen.core.changes import Candidate, Outcome
+from regen.core.priority import Cut
 from regen.core.recipe import Recipe
 from regen.core.results import ChangeRecord, DeadLetter
 
@@ -256,12 +257,20 @@ class CatalogReader(Protocol):
         ...
 
     def behind(
-        self, generation: int, *, after: int, upto: int, lane: int | None, limit: int, max_bytes: int
+        self,
+        generation: int,
+        *,
+        after: int,
+        upto: int,
+        lane: int | None,
+        limit: int,
+        max_bytes: int,
+        cut: Cut | None = None,
     ) -> list[Work]:
         """The next documents, by revision, whose placement is behind and that are not dead letters.
 
-        Revisions lie in (after, upto]; with a ``lane`` only that lane's. At most ``limit`` documents and about
-        ``max_bytes`` of text, but at least one document if there is any.
+        Revisions lie in (after, upto]; with a ``lane`` only that lane's, with a ``cut`` only that tier's. At most
+        ``limit`` documents and about ``max_bytes`` of text, but at least one document if there is any.
         """
         ...
 
@@ -329,6 +338,10 @@ class CatalogReader(Protocol):
         """The probe vectors kept with a generation, as they were given; None when none were."""
         ...
 
+    def most_queried(self, share: float) -> int:
+        """The number of queries that the most queried ``share`` of the documents reach; at least 1."""
+        ...
+
     def alive(self) -> int:
         """How many documents exist."""
         ...
@@ -371,6 +384,14 @@ class Catalog(CatalogReader, Protocol):
 
     def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
         """Point an alias that points nowhere at its first generation."""
+        ...
+
+    def count_queries(self, returned: Mapping[str, int]) -> None:
+        """Add how often documents were returned by searches."""
+        ...
+
+    def flag(self, ids: Sequence[str], *, flagged: bool) -> int:
+        """Mark documents as high value or badly found, or no longer so; how many of the ids are known."""
         ...
 
     def mark_ready(self, generation: int, *, at: float) -> None:

@@ -1,4 +1,4 @@
-"""Several generations: when one was retained, and its probe vectors."""
+"""Several generations: when one was retained, its probe vectors, and what decides a backfill's order."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,3 +12,10 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("generations", sa.Column("retained_at", sa.Float(), nullable=True))
     op.add_column("generations", sa.Column("probes", sa.LargeBinary(), nullable=True))
+    op.create_table(
+        "usage",
+        sa.Column("doc_key", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("queries", sa.BigInteger(), nullable=False),
+        sa.Column("flagged", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("doc_key"),
+    )

@@ -67,6 +67,7 @@ EMBEDDERS: Final = Kind(
     {
         "wordllama": Adapter("regen.embedders.wordllama:WordLlamaEmbedder"),
         "hashing": Adapter("regen.embedders.hashing:HashingEmbedder"),
+        "openai": Adapter("regen.embedders.openai_api:OpenAIEmbedder", "openai"),
     },
     "regen.embedders",
     "{name}/…",

@@ -133,7 +133,11 @@ class Index:
 
     def sync(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> SyncResult:
         """Bring every current generation in step with the source. Raises MassDelete, SourceError, BudgetExceeded."""
-        return self._writer_run("sync", lambda: self._log_scanned(allow_mass_delete=allow_mass_delete, progress=progress), progress)
+
+        def log() -> DocumentCounts:
+            return self._log_scanned(allow_mass_delete=allow_mass_delete, progress=progress)
+
+        return self._writer_run("sync", log, progress)
 
     def sync_ids(self, ids: Iterable[str], progress: OnProgress | None = None) -> SyncResult:
         """Bring just these documents of the source in step. Raises ConfigError for a source that cannot read by id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -144,6 +145,47 @@ def test_who_lost_the_lease_cannot_commit(tmp_path: Path, kind: str) -> None:
     assert len(points(prompt)) == 6
     prompt.close()
     late.close()
+
+
+def test_a_replay_beside_a_finishing_sync_is_not_passed_over(tmp_path: Path) -> None:
+    """Another process that ends its run at that moment does not take the demanded work for done."""
+    store = MemoryStore()
+    paused = Paused("before catalog.advance")
+    catalog = Steps(paused).wrap(open_catalog("sqlite:///catalog.db", tmp_path), "catalog")
+    busy = open_index(tmp_path, store=store, catalog=catalog, source=None)
+    other = open_index(tmp_path, store=store, source=None)
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(busy.upsert, [Document("a", text(1)), Document("b", text(2))])
+        assert paused.reached.wait(WAIT)
+        replaying = pool.submit(other.replay, 0.0)
+        time.sleep(0.2)  # it waits for the lease by now, whatever it did before
+        paused.go_on.set()
+        assert writing.result(WAIT).chunks.written == 6
+        assert replaying.result(WAIT).chunks.written == 6
+    assert other.verify().consistent, other.verify()
+    busy.close()
+    other.close()
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> None:
+    """Also while it is a zombie, because its parent has not noticed yet."""
+    script = (
+        "import os, sys, time\nfrom regen.engine.lease import new_owner\nprint(new_owner(), flush=True)\ntime.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    owner = process.stdout.readline().strip()
+    catalog = open_catalog("sqlite:///catalog.db", tmp_path)
+    catalog.acquire("index default", owner, at=time.time(), seconds=3600.0)
+    index = open_index(tmp_path, store=MemoryStore(), source=None, limits=Limits(lease_wait=0.0))
+    with pytest.raises(CatalogBusy, match=owner):
+        index.upsert([Document("a", text(1))])
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and stays a zombie
+    assert index.upsert([Document("a", text(1))]).chunks.written == 3
+    process.communicate()
+    index.close()
+    catalog.close()
 
 
 def test_a_second_writer_waits_and_then_says_for_whom(tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ demo: $(VENV)/.installed  ## index real documents, search them, change them, wat
 test: $(VENV)/.tests  ## all tests, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
-test-all: $(VENV)/.tests  ## also the slow ones: the whole living corpus, more crash seeds
+$(VENV)/.tests-all: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,test-all]'
+	touch $@
+
+test-all: $(VENV)/.tests-all  ## also the slow ones: the whole living corpus, more crash seeds, MiniLM (needs torch)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: $(VENV)/.tests  ## style, types and the dependency rule

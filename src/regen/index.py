@@ -157,10 +157,7 @@ class Index:
         """Bring every current generation in step with the source. Raises MassDelete, SourceError, BudgetExceeded."""
 
         def log() -> DocumentCounts:
-            if self._source is None:
-                return DocumentCounts()
-            scanner = self._scanner(self._source, progress)
-            return scan_and_log(scanner, self._catalog, allow_mass_delete=allow_mass_delete)
+            return self._log_scanned(allow_mass_delete=allow_mass_delete, progress=progress)
 
         return self._writer_run("sync", log, progress)
 
@@ -258,8 +255,12 @@ class Index:
 
     def retry(self, progress: OnProgress | None = None) -> SyncResult:
         """Try all dead letters again: those of the source by a sync, those of the model by processing them anew."""
-        self._catalog.revive()
-        return self.sync(progress=progress)
+
+        def log() -> DocumentCounts:  # under the lease, for the same reason as in replay
+            self._catalog.revive()
+            return self._log_scanned(allow_mass_delete=False, progress=progress)
+
+        return self._writer_run("sync", log, progress)
 
     def restore(self, doc_id: str, revision: int) -> SyncResult:
         """Bring a document back as it was at a revision. It stays so until its source changes it. Raises NotFound."""
@@ -284,9 +285,13 @@ class Index:
 
         For a vector store that was restored from a backup: vectors that are still there are reused.
         """
-        for generation in self._writer.current():
-            self._catalog.demand_replay(generation.number, since)
-        return self._writer_run("replay", DocumentCounts, progress)
+
+        def log() -> DocumentCounts:  # under the lease: another writer that finishes now must not pass over the marks
+            for generation in self._writer.current():
+                self._catalog.demand_replay(generation.number, since)
+            return DocumentCounts()
+
+        return self._writer_run("replay", log, progress)
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -379,6 +384,12 @@ class Index:
         result = self._writer.run(verb, log, progress)
         result.notes += self._desired().notes()
         return result
+
+    def _log_scanned(self, *, allow_mass_delete: bool, progress: OnProgress | None) -> DocumentCounts:
+        if self._source is None:
+            return DocumentCounts()
+        scanner = self._scanner(self._source, progress)
+        return scan_and_log(scanner, self._catalog, allow_mass_delete=allow_mass_delete)
 
     def _log_pushed(self, documents: list[Document]) -> DocumentCounts:
         scanner, counts = self._scanner(registry.make_source({"kind": "push"}, self._root)), DocumentCounts()

@@ -67,6 +67,10 @@ EMBEDDERS: Final = Kind(
     {
         "wordllama": Adapter("regen.embedders.wordllama:WordLlamaEmbedder"),
         "hashing": Adapter("regen.embedders.hashing:HashingEmbedder"),
+        "openai": Adapter("regen.embedders.openai_api:OpenAIEmbedder", "openai"),
+        "sentence-transformers": Adapter(
+            "regen.embedders.sentence_transformers:SentenceTransformersEmbedder", "sentence-transformers"
+        ),
     },
     "regen.embedders",
     "{name}/…",
@@ -129,7 +133,8 @@ def make_embedder(
         return cast("Embedder", _load(_ADAPT)(made, name or model))
     factory = _find(EMBEDDERS, model.partition("/")[0], model).from_name
     _check_arguments(factory, (model,), options, model)
-    return cast("Embedder", factory(model, **options))
+    placed = {"root": Path(root)} if _takes(factory, "root") else {}  # only a model that lies in files needs it
+    return cast("Embedder", factory(model, **placed | options))
 
 
 def wrap_embedder(
@@ -270,7 +275,7 @@ def _check_arguments(call: Any, given: tuple[Any, ...], options: Mapping[str, An
     try:
         signature.bind(*given, **options)
     except TypeError as error:
-        valid = [key for index, key in enumerate(signature.parameters) if index >= len(given)]
+        valid = [key for index, key in enumerate(signature.parameters) if index >= len(given) and key != "root"]
         hint = f"its options: {', '.join(valid)}" if valid else "it takes no options"
         raise ConfigError(f"{name} cannot be made with these options: {error}", hint=hint) from None
 

@@ -177,7 +177,7 @@ def test_a_document_of_an_odd_form_is_a_dead_letter(worlds: Worlds, name: str) -
     world.assert_sound()
 
 
-@pytest.mark.parametrize("doc_id", ["", 5, None, "x\ud800"])
+@pytest.mark.parametrize("doc_id", ["", 5, None, "x\ud800", "nul\0nul"], ids=repr)
 def test_an_id_that_cannot_be_kept(worlds: Worlds, doc_id: Any) -> None:
     """There is no name for a dead letter: the call is refused, and nothing of it is logged."""
     world = worlds()

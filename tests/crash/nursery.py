@@ -18,19 +18,25 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tests.crash.life import Life, Roulette, search_until_told
 
+from regen.catalog.sqlite import open_catalog
 from regen.testing.faults import Steps
 
+PRELOADED = ("regen.stores.lancedb", "regen.sources.files", "regen.sources.jsonl", "regen.embedders.hashing")
 _running: set[int] = set()
 
 
 def main() -> None:
     """Serve until standard input ends."""
     warnings.simplefilter("ignore")  # LanceDB calls its fork support experimental; here it is unused before the fork
+    for name in PRELOADED:
+        import_module(name)
+    open_catalog("sqlite://").close()  # migrations and statements are loaded by their first use
     for line in sys.stdin:
         asked = json.loads(line)
         answer = {"live": _live, "search": _search, "wait": _wait}[asked["do"]](asked)

@@ -69,7 +69,8 @@ def classify(old: State | None, new: State, content_keys: Sequence[str]) -> Outc
 def _differ(old: bytes, new: bytes, keys: Sequence[str]) -> bool:
     before: dict[str, Any] = orjson.loads(old)
     after: dict[str, Any] = orjson.loads(new)
-    return any(before.get(key) != after.get(key) for key in keys)
+    # As they would be rendered: True equals 1 in Python, but not in a text.
+    return any(orjson.dumps(before.get(key)) != orjson.dumps(after.get(key)) for key in keys)
 
 
 def lane(kind: ChangeKind) -> int:

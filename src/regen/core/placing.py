@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from regen.core.chunks import ENTRY_BYTES, Chunk, unpack
-from regen.core.documents import digest
+from regen.core.documents import canonical_json, digest
 
 Need: TypeAlias = Literal["delete", "replace", "payload", "touch"]
 REWRITE = -1
@@ -18,7 +18,7 @@ REPAY = -2
 
 def input_hash(content_hash: bytes, values: tuple[str, ...]) -> bytes:
     """What decides a document's embedded texts under one recipe: its text and the metadata that the template names."""
-    return content_hash if not values else digest(content_hash + "\0".join(values).encode())
+    return content_hash if not values else digest(content_hash + canonical_json(values))
 
 
 def payload_hash(metadata_hash: bytes, access_hash: bytes) -> bytes:

@@ -58,6 +58,14 @@ def approximate_starts(texts: Sequence[str]) -> list[Starts]:
     return [starts for block in _blocks(texts) for starts in _starts(block, CHARACTERS_PER_TOKEN)]
 
 
+def weighted_starts(texts: Sequence[str], weights: NDArray[np.uint8], whole: int) -> list[Starts]:
+    """Do as :func:`word_starts`, where a character of code point c is ``weights[c] / whole`` tokens, rounded up a word.
+
+    ``weights`` has shape (0x110000,). A character of more than one token is given as often as it has tokens.
+    """
+    return [starts for block in _blocks(texts) for starts in _weighted(block, weights, whole)]
+
+
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
     """Yield consecutive texts in blocks that stay in the processor's cache."""
     block: list[str] = []
@@ -75,10 +83,28 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
 def _starts(texts: list[str], width: int) -> list[Starts]:
     joined = " ".join(texts)  # the space ends a word, so that none runs on into the next text
     classes = _classes()[_code_points(joined)]
+    return _by_text(_merge(_cut_words(classes == WORD, width), np.flatnonzero(classes == SINGLE)), texts)
+
+
+def _weighted(texts: list[str], weights: NDArray[np.uint8], whole: int) -> list[Starts]:
+    codes = _code_points(" ".join(texts))
+    if not codes.size:
+        return _by_text(np.empty(0, dtype=np.int64), texts)
+    classes = _classes()[codes]
+    weight = np.where(classes == SPACE, 0, weights[codes].astype(np.int64))
+    before = np.cumsum(weight) - weight
+    # Counting starts afresh at each word, so that an edit moves no token of another word.
+    begins = (classes != WORD) | (np.concatenate([[SPACE], classes[:-1]]) != WORD)
+    before -= before[np.maximum.accumulate(np.where(begins, np.arange(codes.size), 0))]
+    tokens = -(-(before + weight) // whole) + (-before // whole)  # tokens begun up to here, less those begun before
+    return _by_text(np.repeat(np.arange(codes.size), tokens), texts)
+
+
+def _by_text(tokens: Starts, texts: list[str]) -> list[Starts]:
+    """Split offsets into the joined texts into offsets into each text; writes to ``tokens``."""
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     offsets = np.cumsum(lengths + 1) - (lengths + 1)
-    tokens = _merge(_cut_words(classes == WORD, width), np.flatnonzero(classes == SINGLE))
-    bounds = np.searchsorted(tokens, [*offsets, len(joined)])
+    bounds = np.searchsorted(tokens, [*offsets, int(lengths.sum()) + len(texts)])
     tokens -= np.repeat(offsets, np.diff(bounds))
     edges = bounds.tolist()
     return [tokens[first:last] for first, last in pairwise(edges)]

@@ -176,8 +176,12 @@ def require_ids(ids: Sequence[Any]) -> None:
             raise ConfigError(
                 f"document id {doc_id!r} is not a non-empty string", hint="ids are strings: write str(number)"
             )
+    joined = "".join(ids)
+    if "\0" in joined:
+        bad = next(doc_id for doc_id in ids if "\0" in doc_id)
+        raise ConfigError(f"document id {bad!r} has a NUL character", hint="databases cannot compare such a text")
     try:
-        "".join(ids).encode()
+        joined.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(
             f"a document id is not valid Unicode: …{error.object[max(0, error.start - 20) : error.end + 20]!r}…",

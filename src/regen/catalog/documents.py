@@ -120,6 +120,8 @@ class DocumentLog(Database):
                 return 0
             first = allocate(connection, "revision", len(alive))
             gone = [{"key": row[0], "revision": first + i} for i, row in enumerate(alive)]
+            letters = schema.dead_letters
+            connection.execute(delete(letters).where(self.among(letters.c.doc_id, ids)))  # nothing is left to mend
             connection.execute(_TOMBSTONE, [{**row, "at": at} for row in gone])
             connection.execute(
                 insert(schema.changes),

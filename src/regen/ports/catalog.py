@@ -363,7 +363,10 @@ class Catalog(CatalogReader, Protocol):
         ...
 
     def tombstone(self, ids: Sequence[str], *, at: float) -> int:
-        """Log the deletion of those of the ids that are alive; how many that were. I3 holds when it returns."""
+        """Log the deletion of those of the ids that are alive; how many that were. I3 holds when it returns.
+
+        Their dead letters are forgotten: nothing is left to mend.
+        """
         ...
 
     def restamp(self, stamps: Mapping[str, str]) -> None:

@@ -1,0 +1,162 @@
+"""An index on openai/…, end to end: a server that throttles and fails costs time, never a text paid twice."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import regen
+from regen.embedders.openai_api import OpenAIEmbedder
+from regen.engine.settings import Limits
+from regen.errors import BudgetExceeded, EmbedderContract, EmbedderError
+from regen.testing.openai_server import (
+    MODEL,
+    EmbeddingServer,
+    Fault,
+    HangUp,
+    Received,
+    Refuse,
+    Throttle,
+    reordered,
+    served_as,
+    truncated,
+)
+
+TEXTS = {f"doc-{number}": f"Note {number}: the pump of machine {number * 7} was replaced." for number in range(60)}
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddingServer]:
+    """A server without faults; a test sets its plan."""
+    with EmbeddingServer() as made:
+        yield made
+
+
+def _index(server: EmbeddingServer, root: Path, *, limits: Limits | None = None, **embedding: Any) -> regen.Index:
+    options = {"base_url": server.base_url, "native_dimensions": 64, "max_batch_texts": 4, "timeout": 20.0}
+    return regen.Index(
+        embedder=f"openai/{MODEL}",
+        embedding={"options": options, **embedding},
+        store="memory://",
+        root=root,
+        limits=limits or Limits(),
+    )
+
+
+def _documents(texts: dict[str, str] = TEXTS) -> list[regen.Document]:
+    return [regen.Document(id=name, text=text) for name, text in texts.items()]
+
+
+def _found(index: regen.Index) -> dict[str, str]:
+    """What an exact question for each text finds first, by document."""
+    return {name: index.search(text, k=1).hits[0].doc_id for name, text in TEXTS.items()}
+
+
+def test_through_throttling_and_failures_every_text_is_paid_once(server: EmbeddingServer, tmp_path: Path) -> None:
+    """Of a provider that refuses, fails, hangs up and shuffles, everything is indexed, counted and paid once."""
+
+    def plan(number: int, _request: Received) -> Fault | None:
+        faults: dict[int, Fault] = {
+            0: Refuse(500),
+            1: Throttle(0.1),
+            3: HangUp(),
+            4: Refuse(503),
+            8: Throttle(0.1, None),
+        }
+        return faults.get(number, reordered())
+
+    server.plan = plan
+    index = _index(server, tmp_path, price_per_million_tokens=20.0)
+    result = index.upsert(_documents())
+    assert (result.documents.added, result.documents.failed, result.embedded_texts) == (60, 0, 60)
+    assert Counter(server.paid_texts) == Counter(TEXTS.values())
+    statuses = Counter(request.status for request in server.requests)
+    assert statuses[200] == 15
+    assert min(statuses[429], statuses[500], statuses[0]) >= 1
+    counted = sum(map(len, OpenAIEmbedder(MODEL).token_starts(list(TEXTS.values()))))
+    assert result.tokens == counted
+    assert result.cost_usd == pytest.approx(counted * 20e-6)
+    assert index.upsert(_documents()).embedded_texts == 0
+    assert len(server.paid_texts) == 60, "what has not changed is not sent again"
+    server.plan = lambda _number, _request: None
+    assert _found(index) == {name: name for name in TEXTS}
+
+
+def test_retry_after_holds_all_threads_of_a_run(server: EmbeddingServer, tmp_path: Path) -> None:
+    """When the provider stops four calls at once, the run sends nothing before the time is over, and then finishes."""
+    wave = threading.Barrier(4)
+
+    def plan(number: int, _request: Received) -> Fault | None:
+        if number >= 4:
+            return None
+        wave.wait(20)  # the four are under way before the first is told to wait
+        return Throttle(1.0)
+
+    server.plan = plan
+    result = _index(server, tmp_path, limits=Limits(concurrency=4)).upsert(_documents())
+    assert result.documents.added == 60
+    assert server.early == 0
+    assert [request.status for request in server.requests] == [429] * 4 + [200] * 15
+    assert Counter(server.paid_texts) == Counter(TEXTS.values())
+
+
+def test_a_budget_stops_before_it_is_passed(server: EmbeddingServer, tmp_path: Path) -> None:
+    """The call that would pass the budget is not sent; with more money the rest is paid, and nothing twice."""
+    embedder, price = OpenAIEmbedder(MODEL), 1000.0
+    poor = Limits(budget_usd=0.3, concurrency=1)
+    index = _index(server, tmp_path, limits=poor, price_per_million_tokens=price)
+    with pytest.raises(BudgetExceeded, match=r"pass the budget of \$0\.30"):
+        index.upsert(_documents())
+    spent = sum(map(len, embedder.token_starts(server.paid_texts))) * price / 1e6
+    assert 0.15 < spent <= 0.3
+    assert len(server.requests) == len(server.paid_texts) / 4
+    rich = regen.Index(
+        embedder=f"openai/{MODEL}",
+        embedding={"options": {"base_url": server.base_url, "native_dimensions": 64}},
+        store=index._store,
+        root=tmp_path,
+    )
+    rich.upsert(_documents())
+    assert Counter(server.paid_texts) == Counter(TEXTS.values())
+    assert _found(rich) == {name: name for name in TEXTS}
+
+
+def test_a_text_that_the_provider_refuses_is_a_dead_letter(server: EmbeddingServer, tmp_path: Path) -> None:
+    """One text above the provider's limit is found by halving the call; the others are indexed and paid once."""
+    server.max_tokens = 40
+    long = {"doc-long": "word " * 100}
+    index = _index(server, tmp_path)
+    result = index.upsert(_documents(TEXTS | long))
+    assert result.documents.failed == 1
+    assert Counter(server.paid_texts) == Counter(TEXTS.values())
+    assert _found(index) == {name: name for name in TEXTS}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (truncated(), EmbedderContract),
+        (served_as("test-model-v2"), EmbedderContract),
+        (Throttle(code="insufficient_quota"), EmbedderError),
+        (Refuse(401, "Incorrect API key", None, "invalid_api_key"), EmbedderError),
+        (Throttle(3600.0), EmbedderError),
+    ],
+)
+def test_what_cannot_be_healed_stops_at_once_and_the_index_goes_on(
+    server: EmbeddingServer, tmp_path: Path, fault: Fault, kind: type[EmbedderError]
+) -> None:
+    """An answer that cannot be trusted, an empty account, a wrong key, an hour's wait: one request, a clear error."""
+    index = _index(server, tmp_path, limits=Limits(concurrency=1))
+    index.upsert(_documents(dict(list(TEXTS.items())[:30])))
+    vector = server.vectors([TEXTS["doc-7"]])[0]
+    before = len(server.requests)
+    server.plan = lambda _number, _request: fault
+    with pytest.raises(kind):
+        index.upsert(_documents())
+    assert len(server.requests) == before + 1
+    assert index.search(vector.tolist(), space=index.recipe.space, k=1).hits[0].doc_id == "doc-7"

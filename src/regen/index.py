@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self
 
 from regen import registry
 from regen.core.documents import Document, Principal, Unrestricted
-from regen.core.filters import parse_filter
+from regen.core.filters import Filter, parse_filter
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
 from regen.core.results import (
@@ -33,7 +33,7 @@ from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import ConfigError, NotFound, StalePlan
+from regen.errors import CollectionMissing, ConfigError, NotFound, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import (
     AdoptableStore,
@@ -311,6 +311,25 @@ class Index:
         """
         if k < 1:
             raise ConfigError(f"k is {k}", hint="ask for at least one hit")
+        if not isinstance(principals, Unrestricted):
+            principals = frozenset([principals] if isinstance(principals, str) else principals or ())
+        while True:
+            target, result = self._search(query, k, parse_filter(where), principals, generation, space)
+            if result is not None and not (result.explanation.dropped.get("superseded") and self._is_gone(target)):
+                break  # else the generation was given up while the search was under way: its successor answers
+        self._usage.note({hit.doc_id for hit in result.hits})
+        return result
+
+    def _search(
+        self,
+        query: str | Sequence[float],
+        k: int,
+        where: Filter,
+        principals: frozenset[Principal] | Unrestricted,
+        generation: int | None,
+        space: str | None,
+    ) -> tuple[Generation, SearchResult | None]:
+        """One try, and by which generation; no result when that was given up meanwhile."""
         route = self._catalog.route(self.alias)
         target = self._target(route.live if generation is None else generation)
         started = time.perf_counter()
@@ -319,13 +338,14 @@ class Index:
         else:
             vector = check_own_vector(query, space, target.recipe)
         embed_ms = (time.perf_counter() - started) * 1e3
-        if not isinstance(principals, Unrestricted):
-            principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-        asked = Query(vector, k, parse_filter(where), principals, embed_ms, route.restricted, route.drops)
+        asked = Query(vector, k, where, principals, embed_ms, route.restricted, route.drops)
         name = "live" if generation is None else f"generation {generation}"
-        result = answer(asked, target, self._store, self._catalog, name)
-        self._usage.note({hit.doc_id for hit in result.hits})
-        return result
+        try:
+            return target, answer(asked, target, self._store, self._catalog, name)
+        except CollectionMissing:
+            if self._is_gone(target):
+                return target, None
+            raise
 
     def flag(self, ids: Iterable[str], *, flagged: bool = True) -> int:
         """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""
@@ -434,6 +454,11 @@ class Index:
         if fresh.plan.source_digest != plan.source_digest:
             raise StalePlan("the source has changed since the plan was made", hint=hint)
         return fresh.changes
+
+    def _is_gone(self, generation: Generation) -> bool:
+        """Whether a generation that was known has been given up."""
+        self._known = {item.number: item for item in self._writer.current()}
+        return generation.number not in self._known
 
     def _target(self, wanted: int | None) -> Generation:
         """The generation that answers a search. Raises NotFound."""

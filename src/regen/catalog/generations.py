@@ -108,14 +108,16 @@ class Generations(Database):
             )
         return Route(alias, generation, None, version)
 
-    def mark_ready(self, generation: int, *, at: float) -> None:
-        """Move a generation from ``building`` to ``ready``."""
+    def mark_ready(self, generation: int, *, at: float) -> bool:
+        """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
+        head = select(schema.counters.c.value).where(schema.counters.c.name == "revision").scalar_subquery()
         with self.writing() as connection:
             connection.execute(
                 update(schema.generations)
-                .where(_gens.number == generation, _gens.state == "building")
+                .where(_gens.number == generation, _gens.state == "building", _gens.watermark >= head)
                 .values(state="ready", completed_at=at)
             )
+            return _state(connection, generation) != "building"
 
     def probes(self, generation: int) -> bytes | None:
         """The probe vectors kept with a generation."""
@@ -145,6 +147,8 @@ class Generations(Database):
                     f"alias {alias!r} was switched to generation {route.live} meanwhile",
                     hint="`regen history` tells who did, and why; look at it before switching again",
                 )
+            if to == route.live:
+                raise NotPromotable(f"generation {to} is live already")
             state = _state(connection, to)
             if state not in PROMOTABLE:
                 raise NotPromotable(

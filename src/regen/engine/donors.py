@@ -29,6 +29,27 @@ def donors_for(wanted: Embedding, own: Generation | None, others: Sequence[Gener
     return found + equal + derived
 
 
+def giving_order(generations: Sequence[Generation], live: int | None, models: Models) -> list[Generation]:
+    """In which order a change reaches generations: the live one first, but after those it can be derived from.
+
+    So a text that a generation of 256 dimensions and one of 128 need is sent to the model once.
+    """
+    return sorted(
+        generations,
+        key=lambda one: (
+            sum(_gives(other, one, models) and not _gives(one, other, models) for other in generations),
+            one.number != live,
+            one.number,
+        ),
+    )
+
+
+def _gives(giver: Generation, taker: Generation, models: Models) -> bool:
+    wanted, held = taker.recipe.embedding, giver.recipe.embedding
+    target = models.family(wanted)
+    return target is not None and derivable(held, wanted, old_family=models.family(held), new_family=target) is not None
+
+
 def _same_vectors(held: Embedding, wanted: Embedding) -> bool:
     keys = ("model", "revision", "dimensions", "document_prefix", "normalize", "precision")
     return all(getattr(held, key) == getattr(wanted, key) for key in keys)

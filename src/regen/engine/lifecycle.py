@@ -5,10 +5,12 @@ from __future__ import annotations
 import getpass
 import socket
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from regen.core.results import GcReport, SwitchResult
-from regen.errors import NotFound, NotPromotable
+from regen.errors import AliasMoved, NotFound, NotPromotable
 from regen.ports import AliasStore, Store
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
 
@@ -24,16 +26,20 @@ def actor() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """The switches of one alias. Each is one compare-and-swap in the catalog; the store's own alias follows it."""
+    """The switches of one alias. Each is one compare-and-swap in the catalog; the store's own alias follows it.
+
+    ``hold`` takes a generation's lease: nobody writes into what is being given up.
+    """
 
     alias: str
     catalog: Catalog
     store: Store
     retain_seconds: float
+    hold: Callable[[Generation], AbstractContextManager[object]]
 
     def promote(self, number: int | None, *, reason: str, expected: int | None = None) -> SwitchResult:
         """Make a ready generation (default: the newest) live, retain the former. Raises NotPromotable, AliasMoved."""
-        route = self.catalog.route(self.alias)
+        route = self._route(expected)
         target = self._ready() if number is None else self._known(number)
         if target.number == route.live:
             raise NotPromotable(f"generation {target.number} is live already")
@@ -43,11 +49,11 @@ class Lifecycle:
                 f"generation {target.number} is unfinished: {counts.pending:,} documents are not in it yet",
                 hint="`regen apply` goes on building it",
             )
-        return self._switch(route, target, reason, expected)
+        return self._switch(route, target, reason)
 
     def rollback(self, to: int | None, *, reason: str, expected: int | None = None) -> SwitchResult:
         """Point the alias back at the previous, or at another retained generation. Raises NotPromotable, AliasMoved."""
-        route = self.catalog.route(self.alias)
+        route = self._route(expected)
         wanted = route.previous if to is None else to
         if wanted is None:
             raise NotPromotable(
@@ -58,13 +64,24 @@ class Lifecycle:
             raise NotPromotable(
                 f"generation {wanted} is {target.state}, not retained", hint="`regen promote` makes a ready one live"
             )
-        return self._switch(route, target, reason, expected)
+        return self._switch(route, target, reason)
 
-    def _switch(self, route: Route, target: Generation, reason: str, expected: int | None) -> SwitchResult:
+    def _route(self, expected: int | None) -> Route:
+        """Where the alias points now, if that is still what the caller's decision was based on. Raises AliasMoved."""
+        route = self.catalog.route(self.alias)
+        if expected is not None and route.version != expected:
+            raise AliasMoved(
+                f"alias {self.alias!r} is at version {route.version}, not {expected}: it points at generation "
+                f"{route.live}",
+                hint="`regen history` tells who switched it, and why; look at it before switching again",
+            )
+        return route
+
+    def _switch(self, route: Route, target: Generation, reason: str) -> SwitchResult:
         new = self.catalog.switch(
             self.alias,
             target.number,
-            expected=route.version if expected is None else expected,
+            expected=route.version,
             actor=actor(),
             reason=reason,
             at=time.time(),
@@ -81,11 +98,13 @@ class Lifecycle:
     def retire(self, number: int) -> None:
         """Give a generation up: its collection is dropped. Raises NotPromotable for the live one, NotFound."""
         target = self._known(number)
-        if target.state == "retired":
-            return
-        # Bookkeeping first: a search that has begun finds nothing to fence in, and a crash leaves only a collection.
-        self.catalog.retire(number, state="aborted" if target.state in {"building", "ready"} else "retired")
-        self.store.drop(target.collection)
+        if target.state == "live":
+            raise NotPromotable(f"generation {number} is live", hint="promote another one, or roll back, before")
+        with self.hold(target):
+            # Bookkeeping first: a search that has begun finds that it is gone, and a crash leaves only a collection.
+            if target.state in CURRENT_STATES:
+                self.catalog.retire(number, state="aborted" if target.state in {"building", "ready"} else "retired")
+            self.store.drop(target.collection)
 
     def expire(self, report: GcReport, *, now: bool) -> None:
         """Retire what was retained long enough (with ``now`` everything retained), and drop what a crash left."""

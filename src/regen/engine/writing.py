@@ -14,7 +14,7 @@ from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
 from regen.engine import probes
 from regen.engine.allocations import fewer_collections
-from regen.engine.donors import donors_for
+from regen.engine.donors import donors_for, giving_order
 from regen.engine.embedding import Spent
 from regen.engine.lease import HeldLease, is_dead, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
@@ -70,7 +70,7 @@ class WriteSide:
     @property
     def lifecycle(self) -> Lifecycle:
         """What moves the alias."""
-        return Lifecycle(self.alias, self.catalog, self.store, self.limits.retain)
+        return Lifecycle(self.alias, self.catalog, self.store, self.limits.retain, self.lease)
 
     def current(self) -> list[Generation]:
         """The generations that receive every change."""
@@ -88,11 +88,9 @@ class WriteSide:
         with self._recorded(verb) as (result, costs), fewer_collections():
             with self._logging():
                 result.documents = log()
-            for generation in self._followers():
-                with self.lease(generation) as lease:
-                    self._reconcile_into(result, costs, self.fresh(generation), lease, progress)
+            self._follow(result, costs, progress)
         if self._upkeep_is_due(result):
-            for generation in self.current():
+            for generation in self._complete():
                 result.notes += self._maintain(generation, force=False)
         return result
 
@@ -108,12 +106,27 @@ class WriteSide:
             probes.check(self.catalog, generation, embedder)
             while True:
                 self._reconcile_into(result, costs, generation, lease, progress)
-                if result.revision == self.catalog.head():
+                if self.catalog.mark_ready(generation.number, at=time.time()):
                     break
                 generation = self.fresh(generation)
-            self.catalog.mark_ready(generation.number, at=time.time())
         result.notes += self._maintain(generation, force=False)
         return result
+
+    def _follow(self, result: SyncResult, costs: list[Cost], progress: OnProgress | None) -> None:
+        """Reconcile the followers one by one; what goes wrong with one is raised when the others have had their turn.
+
+        So a retained generation whose collection or model is gone never keeps the live one from being fresh.
+        """
+        failures: list[Exception] = []
+        for generation in self._followers():
+            try:
+                with self.lease(generation) as lease:
+                    if self._is_current(generation):
+                        self._reconcile_into(result, costs, self.fresh(generation), lease, progress)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     @contextmanager
     def _recorded(self, verb: str) -> Iterator[tuple[SyncResult, list[Cost]]]:
@@ -153,10 +166,15 @@ class WriteSide:
         One that is still being filled takes the changes when its backfill comes to them: none is lost, and a sync never
         spends what a backfill costs.
         """
-        current = self.current()
-        if complete := [item for item in current if item.state != "building"]:
-            return complete
-        return current[:1] or [self.create(self.models.recipe)]
+        if complete := self._complete():
+            return giving_order(complete, self.catalog.route(self.alias).live, self.models)
+        return self.current()[:1] or [self.create(self.models.recipe)]
+
+    def _complete(self) -> list[Generation]:
+        return [item for item in self.current() if item.state != "building"]
+
+    def _is_current(self, generation: Generation) -> bool:
+        return any(item.number == generation.number for item in self.current())
 
     def create(self, recipe: Recipe) -> Generation:
         """A new generation, empty, with its collection and the probe vectors of its model."""
@@ -288,6 +306,8 @@ class WriteSide:
             with self.lease(generation) as lease:
                 if generation.state != "building":
                     self.reconcile(self.fresh(generation), lease)
+                else:
+                    self.prepare_collection(generation)  # a crash may have come before it was made
                 report.points += collect_orphans(generation, self.store, self.catalog)
                 report.maintenance += self._maintain(generation, force=now)
         purged = self.catalog.purge(changes_before=time.time() - (0.0 if now else self.limits.keep_changes))

@@ -397,8 +397,8 @@ class Catalog(CatalogReader, Protocol):
         """Mark documents as high value or badly found, or no longer so; how many of the ids are known."""
         ...
 
-    def mark_ready(self, generation: int, *, at: float) -> None:
-        """Move a generation from ``building`` to ``ready``."""
+    def mark_ready(self, generation: int, *, at: float) -> bool:
+        """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
         ...
 
     def keep_probes(self, generation: int, vectors: bytes) -> None:

@@ -78,6 +78,34 @@ def test_another_chunk_size_copies_what_it_can(synced: Project) -> None:
     assert states(synced) == {1: "live", 2: "ready"}
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8", "binary"])
+def test_lower_precision_is_derived(synced: Project, precision: str) -> None:
+    """No text is embedded for a lower precision, and the generation made of the old vectors answers well."""
+    ask_for(synced, f"hashing/64, precision: {precision}")
+    data = synced.json("plan")
+    assert (data["decision"]["must_embed"], data["decision"]["path"]) == ("not needed", "derive")
+    assert {step["action"]: step["chunks"] for step in data["steps"]}["derive_vectors"] == synced.size
+    built = synced.json("apply", "--yes")
+    assert (built["embedded_texts"], built["chunks"]["written"]) == (0, synced.size)
+    promoted = synced.json("promote")
+    number, documents = found(synced, "Eine Rechnung wird per Post verschickt")
+    assert (promoted["live"], number, documents[0]) == (2, 2, "invoice.md")
+    assert synced.json("verify")["consistent"] is True
+
+
+def test_a_metric_that_the_precision_cannot_serve(synced: Project) -> None:
+    """int8 and binary keep no lengths: with the dot product they are refused before anything is opened."""
+    ask_for(synced, "hashing/64, precision: int8")
+    with (synced.root / "regen.yaml").open("a") as config:
+        config.write("metric: dot\n")
+    error = synced.json("plan", code=1)["error"]
+    assert error["type"] == "ConfigError"
+    assert "metric" in error["message"]
+    assert "metric: cosine" in error["hint"]
+    ask_for(synced, "hashing/64, precision: int4")
+    assert "int8" in synced.json("plan", code=1)["error"]["message"]
+
+
 def test_apply_builds_beside_the_live_generation(grown: Grown) -> None:
     """What was built is ready, searches stay where they were, and the screen tells what to do next."""
     project = grown.project

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regen.cli import demo, inspection, searching, setup, switching, syncing, upkeep
+from regen.cli import adopting, demo, inspection, searching, setup, switching, syncing, upkeep
 
 app = typer.Typer(
     name="regen",
@@ -25,7 +25,7 @@ SETTING_UP, KEEPING, SWITCHING, ASKING, REPAIRING = (
 )  # fmt: skip
 
 for panel, verbs in {
-    SETTING_UP: (setup.init, setup.doctor, demo.demo),
+    SETTING_UP: (setup.init, setup.doctor, adopting.adopt, demo.demo),
     KEEPING: (syncing.sync, syncing.plan, syncing.apply),
     SWITCHING: (switching.promote, switching.rollback),
     ASKING: (searching.search, inspection.status, inspection.history),

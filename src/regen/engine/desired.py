@@ -8,7 +8,7 @@ from typing import Final
 from regen.core.recipe import Recipe
 from regen.core.transition import Family, Transition, decide, transition
 from regen.engine.counting import Lane
-from regen.engine.donors import donors_for
+from regen.engine.donors import donors_for, giving_order
 from regen.engine.models import Models
 from regen.engine.planning import Build, DryRun, Planner
 from regen.engine.scan import Scanner
@@ -41,7 +41,7 @@ class Desired:
         why = "; ".join(self.path.reasons)
         if self.fitting is not None and self.fitting.state in FINISHED:
             note = f"generation {self.fitting.number} fits the configuration ({why}) and is {self.fitting.state}"
-            return [f"{note}: `regen promote` makes it live"]
+            return [f"{note}: `regen promote {self.fitting.number}` makes it live"]
         note = f"the configuration asks for another recipe than generation {self.live.number}'s: {why}"
         return [f"{note}; `regen plan` tells what `regen apply` would do"]
 
@@ -86,10 +86,23 @@ class PlanMaker:
     ) -> DryRun:
         """Count what ``apply`` would do."""
         live = wanted.live
-        followed = self._lane(live, live.recipe if live else self.models.recipe, current)
+        followers = self._followers(live, current)
+        followed = next(lane for lane in followers if live is None or lane.number == live.number)
         build = self._build(wanted, current) if wanted.to_build else None
-        planner = Planner(scanner, self.catalog, followed, build)
+        if build is not None:
+            build.lane.feed(followers)
+        planner = Planner(scanner, self.catalog, followed, followers, build)
         return planner.run(allow_mass_delete=allow_mass_delete, recipe=self.models.recipe.fingerprint)
+
+    def _followers(self, live: Generation | None, current: list[Generation]) -> list[Lane]:
+        """A lane for each generation that a sync brings up to date, in its order, see ``WriteSide``."""
+        if live is None:
+            return [self._lane(None, self.models.recipe, current)]
+        complete = [item for item in current if item.state != "building"]
+        lanes: list[Lane] = []
+        for item in giving_order(complete, live.number, self.models) or [live]:
+            lanes.append(self._lane(item, item.recipe, current).feed(lanes))
+        return lanes
 
     def _build(self, wanted: Desired, current: list[Generation]) -> Build:
         assert wanted.live is not None

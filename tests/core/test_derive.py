@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from regen.core.recipe import Embedding, Precision
 from regen.embedders.wordllama import WordLlamaEmbedder
-from regen.spaces.derive import derive, neighbour_overlap, quantize
+from regen.engine.donors import derivation
+from regen.spaces.derive import neighbour_overlap, quantize
 from regen.spaces.vectors import normalize
 
 SUBJECTS = ("The cat", "A river", "Nobody", "My old teacher", "Error 404")
@@ -19,6 +20,11 @@ PLACES = ("at home", "in Paris", "near the server")
 TEXTS = [f"{subject} {verb} {place}." for subject in SUBJECTS for verb in VERBS for place in PLACES]
 WIDE = Embedding("m/256", 256)
 LOSSY: tuple[Precision, ...] = ("float16", "int8", "binary")
+
+
+def derive(vectors: NDArray[np.float32], old: Embedding, new: Embedding) -> NDArray[np.float32]:
+    """As a donor does it."""
+    return derivation(old, new)(vectors)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def donors_for(wanted: Embedding, own: Generation | None, others: Sequence[Gener
         if _same_vectors(held, wanted):
             equal.append(Donor(other.number, other.collection, _as_it_is))
         elif target and derivable(held, wanted, old_family=models.family(held), new_family=target) is not None:
-            derived.append(Donor(other.number, other.collection, _derivation(held, wanted)))
+            derived.append(Donor(other.number, other.collection, derivation(held, wanted)))
     return found + equal + derived
 
 
@@ -55,8 +55,10 @@ def _same_vectors(held: Embedding, wanted: Embedding) -> bool:
     return all(getattr(held, key) == getattr(wanted, key) for key in keys)
 
 
-def _derivation(held: Embedding, wanted: Embedding) -> Callable[[Vectors], Vectors]:
-    return lambda vectors: derive(vectors, held, wanted)
+def derivation(held: Embedding, wanted: Embedding) -> Callable[[Vectors], Vectors]:
+    """What makes vectors of ``wanted`` of those of ``held``, where ``core.transition.derivable`` allows it."""
+    to_unit = wanted.normalize and (wanted.dimensions < held.dimensions or not held.normalize)
+    return lambda vectors: derive(vectors, dimensions=wanted.dimensions, to_unit=to_unit, precision=wanted.precision)
 
 
 def _as_it_is(vectors: Vectors) -> Vectors:

@@ -7,24 +7,25 @@ are an embedding of their own. Scalar and binary quantisation keep what cosine s
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regen.core.recipe import Embedding, Precision
 from regen.spaces.vectors import normalize
 
 Vectors: TypeAlias = NDArray[np.float32]
+Precision: TypeAlias = Literal["float32", "float16", "int8", "binary"]
 
 
-def derive(vectors: Vectors, old: Embedding, new: Embedding) -> Vectors:
-    """Vectors of ``new`` made of those of ``old``, shape (n, new.dimensions); see ``core.transition.derivable``."""
-    derived = np.ascontiguousarray(vectors[:, : new.dimensions])
-    if new.normalize and (new.dimensions < old.dimensions or not old.normalize):
-        derived = normalize(derived)
+def derive(vectors: Vectors, *, dimensions: int, to_unit: bool, precision: Precision) -> Vectors:
+    """The leading ``dimensions`` of vectors, brought to unit length if asked, at a precision; shape (n, dimensions).
+
+    Whether that gives vectors of the wanted space ``core.transition.derivable`` decides.
+    """
+    derived = np.ascontiguousarray(vectors[:, :dimensions])
     # Truncated and normalised again, vectors of low precision are not of that precision any more.
-    return quantize(derived, new.precision)
+    return quantize(normalize(derived) if to_unit else derived, precision)
 
 
 def quantize(vectors: Vectors, precision: Precision) -> Vectors:

@@ -453,6 +453,8 @@ class Index:
         fresh = self._dry_run(plan.allow_mass_delete, None)
         if fresh.plan.source_digest != plan.source_digest:
             raise StalePlan("the source has changed since the plan was made", hint=hint)
+        if not fresh.plan.does_the_same_as(plan):
+            raise StalePlan("a generation has been built, promoted or retired since the plan was made", hint=hint)
         return fresh.changes
 
     def _is_gone(self, generation: Generation) -> bool:

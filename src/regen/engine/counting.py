@@ -30,11 +30,20 @@ class Tally:
 
 
 @dataclass(slots=True)
+class _Owed:
+    """A text that must be embedded, for which step, unless an earlier lane turns out to bring it."""
+
+    action: Action
+    tokens: int
+
+
+@dataclass(slots=True)
 class Lane:
     """One generation, there already or yet to be made (None), and what bringing it up to date would come to.
 
-    ``attribute`` names the step for a document that a change or an earlier failure left behind; ``rate`` is texts per
-    second as measured on this machine, None when nothing was.
+    ``rate`` is texts per second as measured on this machine, None when nothing was. ``feeders`` are lanes that are
+    brought up to date before this one and whose vectors serve it: what they gain needs no embedding here. While they
+    are still being counted texts are only noted; :meth:`settle` counts those that no feeder has gained.
     """
 
     generation: Generation | None
@@ -45,8 +54,12 @@ class Lane:
     reader: CatalogReader
     cache: VectorCache | None = None
     rate: float | None = None
+    feeders: list[Lane] = field(default_factory=list)
     tallies: dict[Action, Tally] = field(default_factory=dict)
     _counted: set[int] = field(default_factory=set)
+    _gained: set[int] = field(default_factory=set)
+    _owed: dict[int, _Owed] = field(default_factory=dict)
+    _settled: bool = False
     _preparer: Preparer | None = None
 
     @property
@@ -73,28 +86,61 @@ class Lane:
             self._preparer = Preparer(self.recipe, self.chunker, self.reader, self.donors)
         batch = self._preparer.prepare(works, None)
         self._preparer.finished(batch)
+        self._gained.update(key for task in batch.tasks if task.need == "replace" for key in task.keys)
         return batch
+
+    def feed(self, others: Sequence[Lane]) -> Lane:
+        """Take those of the lanes that are worked off before this one as feeders, if their vectors serve it."""
+        donors = {donor.generation for donor in self.donors}
+        self.feeders = [other for other in others if other.number in donors]
+        return self
 
     def unheld(self, batch: Batch) -> list[Slot]:
         """The texts of a batch that would be sent to the model, each once over the lane's life."""
-        fresh = [slot for slot in batch.to_embed if text_key(text_digest(slot.text)) not in self._counted]
+        fresh = [slot for slot in batch.to_embed if not self._is_held(_key(slot))]
         if self.cache is not None and fresh:
             held = self.cache.get_many(self.recipe.space, [slot.text for slot in fresh])
             fresh = [slot for i, slot in enumerate(fresh) if i not in held]
-        self._counted.update(text_key(text_digest(slot.text)) for slot in fresh)
+        self._counted.update(map(_key, fresh))
         return fresh
 
+    def _is_held(self, key: int) -> bool:
+        return key in self._counted or self._is_fed(key)
+
+    def _is_fed(self, key: int) -> bool:
+        return any(key in feeder._gained for feeder in self.feeders)  # noqa: SLF001 - another lane's
+
+    def sent(self, batch: Batch) -> set[int]:
+        """The identities of a batch's slots that no feeder fills."""
+        return {id(slot) for slot in batch.to_embed if not self._is_fed(_key(slot))}
+
     def count_texts(self, slots: Sequence[Slot], action_of: Callable[[Slot], Action]) -> None:
-        """Add texts and tokens to the steps that need them first."""
+        """Add texts and tokens to the steps that need them first, at once or when the lane is settled."""
         prefixed = [self.recipe.embedding.document_prefix + slot.text for slot in slots]
         if self.embedder.info.price_per_million_tokens > 0:
             tokens = [len(starts) for starts in self.embedder.token_starts(prefixed)]
         else:
             tokens = [len(text) // CHARACTERS_PER_TOKEN + 1 for text in prefixed]
         for slot, count in zip(slots, tokens, strict=True):
-            tally = self.tally(action_of(slot))
-            tally.texts += 1
-            tally.tokens += count
+            owed = self._owed[_key(slot)] = _Owed(action_of(slot), count)
+            if not self.feeders or self._settled:
+                self._pay(_key(slot), owed)
+
+    def _pay(self, key: int, owed: _Owed) -> None:
+        tally = self.tally(owed.action)
+        tally.texts += 1
+        tally.tokens += owed.tokens
+        del self._owed[key]
+
+    def settle(self) -> None:
+        """All feeders are counted: count what none of them has gained, and from now on at once."""
+        self._settled = True
+        for key, owed in list(self._owed.items()):
+            if self._is_fed(key):
+                self._counted.discard(key)
+                del self._owed[key]
+            else:
+                self._pay(key, owed)
 
     @property
     def embeds(self) -> bool:
@@ -116,6 +162,10 @@ class Lane:
             tally.tokens * price / 1e6,
             seconds,
         )
+
+
+def _key(slot: Slot) -> int:
+    return text_key(text_digest(slot.text))
 
 
 def chunks_of(task: Task) -> int:

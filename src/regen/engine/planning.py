@@ -50,13 +50,19 @@ class Build:
 
 @dataclass(slots=True)
 class Planner:
-    """Counts what a sync would do to the generation that search is answered by, and what a build would come to."""
+    """Counts what a sync would do to the generations that follow the log, and what a build would come to.
+
+    ``followers`` are in the order in which they are brought up to date; ``followed`` is the one of them that search is
+    answered by. Documents are counted once, chunks and texts for every generation.
+    """
 
     scanner: Scanner
     reader: CatalogReader
     followed: Lane
+    followers: Sequence[Lane]
     build: Build | None = None
     _pending: list[tuple[Action, Work]] = field(default_factory=list)
+    _behind: set[str] = field(default_factory=set)
 
     def run(self, *, allow_mass_delete: bool, recipe: str) -> DryRun:
         """Scan, decide and count. Raises MassDelete and what the source raises."""
@@ -71,9 +77,12 @@ class Planner:
         scanned = dry_scan(self.scanner, allow_mass_delete=allow_mass_delete, visit=visit)
         self._count_pending()
         elsewhere = touched | set(scanned.vanished)
-        for works in self.followed.behind(self.reader.head()):
-            self._count_followed([(None, work) for work in works if work.doc_id not in elsewhere])
+        for lane in self.followers:
+            lane.settle()
+            for works in lane.behind(self.reader.head()):
+                self._count_followed(lane, [(None, work) for work in works if work.doc_id not in elsewhere])
         if self.build is not None:
+            self.build.lane.settle()
             for works in self.build.lane.behind(self.reader.head()):
                 self._count_built([work for work in works if work.doc_id not in elsewhere])
         self._count_vanished(scanned)
@@ -82,29 +91,37 @@ class Planner:
     def _count_pending(self) -> None:
         pending, self._pending = self._pending, []
         if pending:
-            self._count_followed(pending)
+            for lane in self.followers:
+                self._count_followed(lane, pending)
             if self.build is not None:
                 self._count_built([work for _, work in pending])
 
-    def _count_followed(self, pending: Sequence[tuple[Action | None, Work]]) -> None:
-        lane = self.followed
+    def _count_followed(self, lane: Lane, pending: Sequence[tuple[Action | None, Work]]) -> None:
         works = _placed(lane, [work for _, work in pending])
         batch = lane.prepare(works)
         owners: dict[int, Action] = {}
         for (given, _), task in zip(pending, batch.tasks, strict=True):
             action = given or _pending_action(task)
             tally = lane.tally(action)
-            tally.documents += 1
+            tally.documents += self._is_counted_here(lane, task, scanned=given is not None)
             tally.chunks += chunks_of(task)
             for slot in task.slots:
                 owners.setdefault(id(slot), action)
         lane.count_texts(lane.unheld(batch), lambda slot: owners[id(slot)])
 
+    def _is_counted_here(self, lane: Lane, task: Task, *, scanned: bool) -> bool:
+        """Whether this lane is the one to count a document: the live one, or the first that it is pending in."""
+        if scanned:
+            return lane is self.followed
+        new = task.work.doc_id not in self._behind
+        self._behind.add(task.work.doc_id)
+        return new
+
     def _count_built(self, works: Sequence[Work]) -> None:
         assert self.build is not None
         lane, copying = self.build.lane, _copying(self.build.path)
         batch = lane.prepare(_placed(lane, works))
-        sent = {id(slot) for slot in batch.to_embed}
+        sent = lane.sent(batch)
         for task in batch.tasks:
             lane.tally("create_generation").documents += 1
             embedded = sum(id(slot) in sent for slot in task.slots)
@@ -114,22 +131,30 @@ class Planner:
 
     def _count_vanished(self, scanned: ScanPlan) -> None:
         if gone := scanned.vanished:
-            tally = self.followed.tally("delete_documents")
-            tally.documents += len(gone)
-            placed = self.reader.placed(self.followed.number, gone)
-            tally.chunks += sum(len(item.chunks) for item in placed.values()) // ENTRY_BYTES
+            self.followed.tally("delete_documents").documents += len(gone)
+            for lane in self.followers:
+                placed = self.reader.placed(lane.number, gone)
+                chunks = sum(len(item.chunks) for item in placed.values()) // ENTRY_BYTES
+                lane.tally("delete_documents").chunks += chunks
 
     def _plan(self, scanned: ScanPlan, recipe: str, *, allow_mass_delete: bool) -> Plan:
         lane, build = self.followed, self.build
         steps = [Step("create_generation", "there is no generation yet")] if lane.generation is None else []
-        steps += [lane.step(action, _REASONS[action]) for action in _ORDER if action in lane.tallies]
-        lanes = [lane]
+        lanes = list(self.followers)
+        steps += [
+            _sum([one.step(action, _REASONS[action]) for one in lanes if action in one.tallies])
+            for action in _ORDER
+            if any(action in one.tallies for one in lanes)
+        ]
         if build is not None:
             steps += _build_steps(build)
             lanes.append(build.lane)
         notes = []
         if any(item.embeds and not item.rate for item in lanes):
             notes.append("no rate was measured yet, so no time is estimated")
+        if len(self.followers) > 1 and any(one.tallies for one in self.followers):
+            numbers = ", ".join(str(number) for number in sorted(one.number for one in self.followers))
+            notes.append(f"chunks and texts are those of generations {numbers} together, which all follow every change")
         first = lane.generation.number if lane.generation else None
         return Plan(
             steps=tuple(steps),
@@ -143,6 +168,12 @@ class Planner:
             notes=(*notes, *(_storage(build) if build else ())),
             decision=_counted(build) if build else None,
         )
+
+
+def _sum(steps: Sequence[Step]) -> Step:
+    """One step of those of several generations."""
+    names = ("documents", "chunks", "texts_to_embed", "tokens", "cost_usd", "seconds")
+    return replace(steps[0], **{name: sum(getattr(step, name) for step in steps) for name in names})
 
 
 def _add(lane: Lane, action: Action, chunks: int) -> None:
@@ -171,7 +202,7 @@ def _build_steps(build: Build) -> list[Step]:
 def _counted(build: Build) -> Decision:
     """The decision with what was counted: a new chunker embeds only the texts that are new."""
     texts = build.lane.tally("embed_chunks").texts if "embed_chunks" in build.lane.tallies else 0
-    if build.path.path != "rechunk" or not texts:
+    if build.path.path not in {"rechunk", "derive"} or not texts:
         return build.decision
     ground = f"{texts:,} chunk texts are new; all others copy their vectors"
     return replace(build.decision, must_embed="always", grounds=(*build.decision.grounds, ground))

@@ -285,13 +285,11 @@ class Index:
 
         For a vector store that was restored from a backup: vectors that are still there are reused.
         """
-
-        def log() -> DocumentCounts:  # under the lease: another writer that finishes now must not pass over the marks
-            for generation in self._writer.current():
-                self._catalog.demand_replay(generation.number, since)
-            return DocumentCounts()
-
-        return self._writer_run("replay", log, progress)
+        result = self._writer.run(
+            "replay", DocumentCounts, progress, lambda item: self._catalog.demand_replay(item.number, since)
+        )
+        result.notes += self._desired().notes()
+        return result
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,7 +14,7 @@ from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
 from regen.engine import probes
 from regen.engine.allocations import fewer_collections
-from regen.engine.donors import donors_for, giving_order
+from regen.engine.donors import donors_for, givers, giving_order
 from regen.engine.embedding import Spent
 from regen.engine.lease import HeldLease, is_dead, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
@@ -83,12 +83,22 @@ class WriteSide:
             raise NotFound(f"index {self.alias!r} has no generation yet", hint="run `regen sync` first")
         return next((item for item in current if item.number == live), current[-1])
 
-    def run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None = None) -> SyncResult:
-        """Log what changed, reconcile, record what it cost. What was committed stays, whatever is raised."""
+    def run(
+        self,
+        verb: str,
+        log: Callable[[], DocumentCounts],
+        progress: OnProgress | None = None,
+        demand: Callable[[Generation], object] | None = None,
+    ) -> SyncResult:
+        """Log what changed, reconcile, record what it cost. What was committed stays, whatever is raised.
+
+        ``demand`` may ask for more work of each generation; it is called under that generation's lease, so that another
+        writer that finishes just then cannot take it for done.
+        """
         with self._recorded(verb) as (result, costs), fewer_collections():
             with self._logging():
                 result.documents = log()
-            self._follow(result, costs, progress)
+            self._follow(result, costs, progress, demand)
         if self._upkeep_is_due(result):
             for generation in self._complete():
                 result.notes += self._maintain(generation, force=False)
@@ -102,6 +112,7 @@ class WriteSide:
         with self._recorded("build") as (result, costs), fewer_collections(), self.lease(generation) as lease:
             generation = self.fresh(generation)
             embedder = self.models.embedder_for(generation)
+            self._check_model(generation.recipe)
             probes.keep(self.catalog, generation, embedder)
             probes.check(self.catalog, generation, embedder)
             while True:
@@ -112,7 +123,13 @@ class WriteSide:
         result.notes += self._maintain(generation, force=False)
         return result
 
-    def _follow(self, result: SyncResult, costs: list[Cost], progress: OnProgress | None) -> None:
+    def _follow(
+        self,
+        result: SyncResult,
+        costs: list[Cost],
+        progress: OnProgress | None,
+        demand: Callable[[Generation], object] | None,
+    ) -> None:
         """Reconcile the followers one by one; what goes wrong with one is raised when the others have had their turn.
 
         So a retained generation whose collection or model is gone never keeps the live one from being fresh.
@@ -122,6 +139,8 @@ class WriteSide:
             try:
                 with self.lease(generation) as lease:
                     if self._is_current(generation):
+                        if demand is not None:
+                            demand(generation)
                         self._reconcile_into(result, costs, self.fresh(generation), lease, progress)
             except Exception as error:  # noqa: BLE001 - raised below
                 failures.append(error)
@@ -178,12 +197,22 @@ class WriteSide:
 
     def create(self, recipe: Recipe) -> Generation:
         """A new generation, empty, with its collection and the probe vectors of its model."""
+        self._check_model(recipe)
         with self._logging():
             building = [item for item in self.current() if item.state == "building" and item.recipe == recipe]
             if building:  # somebody else was quicker, or an earlier attempt was stopped: go on with that one
                 return building[0]
             prefix = "regen_" + self.alias.replace("-", "_")
             return self.catalog.create_generation(self.alias, recipe, prefix, at=time.time())
+
+    def _check_model(self, recipe: Recipe) -> None:
+        """Whether the model still gives the vectors that a new generation would take over. Raises ModelChanged."""
+        now = None
+        for giver, derived in givers(recipe.embedding, self._complete(), self.models):
+            before = probes.kept_vectors(self.catalog, giver)
+            if before is not None:
+                now = probes.embed(self.models.embedder, recipe) if now is None else now
+                probes.compare(giver, derived(before), now)
 
     def fresh(self, generation: Generation) -> Generation:
         """A generation as it is now that we hold its lease."""

@@ -26,6 +26,7 @@ from regen.core.results import (
     SyncResult,
     VerifyReport,
 )
+from regen.engine import probes
 from regen.engine.adopting import Adopter
 from regen.engine.desired import Desired, PlanMaker, desired
 from regen.engine.models import Models, resolve_embedding
@@ -212,6 +213,8 @@ class Index:
             if self._promote:
                 assert result.generation is not None
                 self.promote(result.generation, reason="migration.promote is auto")
+        elif self._promote and wanted.to_promote and wanted.fitting is not None:
+            self.promote(wanted.fitting.number, reason="migration.promote is auto")
         result.notes += self._desired().notes()
         return result
 
@@ -368,6 +371,7 @@ class Index:
             generations=self._writer.current(),
             alias=self.alias,
             root=self._root,
+            probe=lambda generation: probes.check(self._catalog, generation, self._models.embedder),
         )
 
     def history(self, doc_id: str | None = None, limit: int = 50) -> list[ChangeRecord]:

@@ -263,3 +263,354 @@ def test_two_generations_follow_every_edit(worlds: Worlds, name: str, live: int)
     else:
         assert result.embedded_texts == len((fresh[0] | fresh[1]) - texts(before[0]) - texts(before[1]))
     assert move.index.plan().empty
+
+
+# ── switching ──
+
+
+def two(worlds: Worlds, name: str = "another model of equal dimensions", *documents: Document) -> Move:
+    """A live generation and one that is ready."""
+    move = started(worlds, WAYS[name], *documents)
+    aim(move, WAYS[name])
+    move.step()
+    return move
+
+
+def assert_both_are_clean(worlds: Worlds, move: Move, way: Way, *documents: Document) -> None:
+    """Each generation equals a clean build of the present documents by its recipe."""
+    assert_same(move.contents(1), clean(worlds, way.before, *documents, **{"chunking": SMALL} | way.old))
+    assert_same(move.contents(2), build_anew(worlds, way, *documents), way.tolerance)
+
+
+@pytest.mark.parametrize("name", ["another model of equal dimensions", "fewer dimensions", "chunker"])
+def test_there_and_back_and_there_again(worlds: Worlds, name: str) -> None:
+    """Promotion, rollback and roll forward with edits after each: no generation misses any of them (I7, I8)."""
+    way, move = WAYS[name], two(worlds, name)
+    now = {item.id: item for item in DOCUMENTS}
+    for turn, (switch, live) in enumerate(
+        [(move.index.promote, 2), (move.index.rollback, 1), (move.index.rollback, 2), (move.index.rollback, 1)]
+    ):
+        assert switch(reason=f"turn {turn}").live == live
+        new = document(20 + turn)
+        changed = Document(f"d{turn % 3}", " ".join([sentence(950 + turn), document(turn).text]), {"title": "Edited"})
+        move.world.put(new, changed)
+        gone = now.pop(f"d{6 - turn}").id
+        del move.world.source.documents[gone]
+        move.step()
+        now |= {new.id: new, changed.id: changed}
+        assert move.index.search("river").generation == live
+        for number in (1, 2):
+            assert found(move, generation=number) == now.keys()
+        assert_both_are_clean(worlds, move, way, *now.values())
+    told = [(switch.live, switch.previous, switch.reason) for switch in move.index.switches()]
+    assert told[:4] == [(1, 2, "turn 3"), (2, 1, "turn 2"), (1, 2, "turn 1"), (2, 1, "turn 0")]
+    assert all("@" in switch.actor for switch in move.index.switches()[:4])
+
+
+def test_deletion_holds_in_every_generation(worlds: Worlds) -> None:
+    """When a deletion or a revocation returns, no generation shows the document, switched to or not (I3)."""
+    move = two(worlds)
+    move.index.promote()
+    move.index.delete(["d1"])
+    move.index.upsert([Document("d2", document(2).text, {"title": "Title 2"}, ["ann"])])
+    for _ in range(3):
+        for number in (None, 1, 2):
+            visible = {hit.doc_id for hit in move.index.search("river", 200, generation=number)}
+            assert visible == {"d0", "d3", "d4", "d5", "d6"}
+        move.index.rollback()
+
+
+def test_searches_never_notice_a_switch(worlds: Worlds) -> None:
+    """While the alias goes back and forth 200 times no search fails, and each is answered in one space (I7)."""
+    move = two(worlds)
+    move.index.promote()
+    spaces = {number: move.generation(number).recipe.space for number in (1, 2)}
+    wanted = {number: texts(move.contents(number)) for number in (1, 2)}
+    stop, answers = threading.Event(), list[SearchResult]()
+
+    def search() -> None:
+        while not stop.is_set() or len(answers) < 10:
+            answers.append(move.index.search("river stone", 200))
+
+    with ThreadPoolExecutor(2) as pool:
+        searching = [pool.submit(search) for _ in range(2)]
+        for _ in range(200):
+            move.index.rollback()
+        stop.set()
+        for one in searching:
+            one.result()
+    assert {answer.generation for answer in answers} == {1, 2}
+    for answer in answers:
+        assert answer.space == spaces[answer.generation]
+        assert {(hit.generation, hit.space) for hit in answer} == {(answer.generation, answer.space)}
+        assert {hit.text for hit in answer} == wanted[answer.generation]
+    assert len(move.index.switches()) == 202
+
+
+def test_what_cannot_be_promoted(worlds: Worlds) -> None:
+    """An unfinished generation, the live one, a retired one, one that never was: each is refused, nothing moves."""
+    way = WAYS["another model of equal dimensions"]
+    move = half_built(worlds, way)
+    with pytest.raises(NotPromotable, match=r"generation 2 is unfinished: \d documents are not in it yet"):
+        move.index.promote(2)
+    with pytest.raises(NotPromotable, match="no generation is ready; 2 is unfinished"):
+        move.index.promote()
+    with pytest.raises(NotPromotable, match="generation 1 is live already"):
+        move.index.promote(1)
+    with pytest.raises(NotPromotable, match="no previous generation"):
+        move.index.rollback()
+    with pytest.raises(NotFound, match=r"there is no generation 7(.|\n)*\[1, 2\]"):
+        move.index.promote(7)
+    move.index.retire(2)
+    with pytest.raises(NotPromotable, match="generation 2 is aborted"):
+        move.index.promote(2)
+    assert move.states() == {1: "live", 2: "aborted"}
+    assert len(move.index.switches()) == 1
+    assert found(move) == {item.id for item in DOCUMENTS}
+
+
+def test_two_promotions_at_once(worlds: Worlds) -> None:
+    """Of many that promote at once on the same grounds one succeeds, the others learn that the alias has moved."""
+    move = two(worlds)
+    version = move.index.switches()[0].version
+    barrier = threading.Barrier(4)
+
+    def promote(number: int) -> str:
+        barrier.wait()
+        try:
+            move.index.promote(2, reason=f"thread {number}", expected_version=version)
+        except AliasMoved as error:
+            return error.message
+        return "done"
+
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(promote, range(4)))
+    assert told.count("done") == 1
+    assert move.states() == {1: "retained", 2: "live"}
+    assert move.index.switches()[0].reason == f"thread {told.index('done')}"
+    with pytest.raises(AliasMoved, match="version 2, not 1"):
+        move.index.rollback(expected_version=version)
+
+
+def test_retire_and_gc(worlds: Worlds) -> None:
+    """Live is never retired; gc leaves what is retained until its time has come, or --now; its collection goes."""
+    move = two(worlds)
+    with pytest.raises(NotPromotable, match="generation 1 is live"):
+        move.index.retire(1)
+    move.index.promote()
+    assert move.index.gc().retired == []
+    assert move.states() == {1: "retained", 2: "live"}
+    collection = move.generation(1).collection
+    assert collection in move.index._store.collections()
+    assert move.index.search("river", generation=1).generation == 1
+    assert move.index.gc(now=True).retired == [1]
+    assert move.states() == {1: "retired", 2: "live"}
+    assert move.index._store.collections() == [move.generation(2).collection]
+    with pytest.raises(NotFound, match=r"there is no generation 1(.|\n)*\[2\]"):
+        move.index.search("river", generation=1)
+    with pytest.raises(NotPromotable):
+        move.index.rollback()
+    assert move.index.gc(now=True).retired == []
+    move.index.retire(1)
+    assert found(move) == {item.id for item in DOCUMENTS}
+    move.world.assert_sound()
+
+
+def test_gc_retires_what_is_overdue(worlds: Worlds) -> None:
+    """After ``retain`` seconds a former live generation is given up by the next gc, not a ready or building one."""
+    move = two(worlds)
+    move.index.promote()
+    move.to(limits=Limits(retain=0.0))
+    time.sleep(0.01)
+    assert move.index.gc().retired == [1]
+    assert move.states() == {1: "retired", 2: "live"}
+
+
+def test_gc_with_a_half_built_generation(worlds: Worlds) -> None:
+    """The garbage collector leaves a build that was stopped, and the tombstones that it needs, alone; it is completed afterwards."""
+    way = WAYS["another model of equal dimensions"]
+    move = half_built(worlds, way)
+    del move.world.source.documents["d0"]
+    move.index.sync()
+    move.index.gc(now=True)
+    assert move.states() == {1: "live", 2: "building"}
+    move.step()
+    assert_both_are_clean(worlds, move, way, *DOCUMENTS[1:])
+
+
+def test_another_process_retires_what_a_search_knows(worlds: Worlds) -> None:
+    """An index that knew a generation finds the live one, or says that it is gone, when somebody else retired it."""
+    move = two(worlds)
+    other = Index(
+        embedder=move.world.embedder, store=move.index._store, catalog="sqlite:///catalog.db", root=move.world.folder,
+        chunking=SMALL, models=dict(move.models),
+    )  # fmt: skip
+    assert len(other.search("river")) > 0
+    assert other.search("river", generation=1).generation == 1
+    move.index.promote()
+    move.index.retire(1)
+    assert other.search("river").generation == 2
+    with pytest.raises(NotFound, match="there is no generation 1"):
+        other.search("river", generation=1)
+
+
+@pytest.mark.parametrize("call", ["before", "after"])
+def test_a_search_outlives_its_generation(worlds: Worlds, call: str) -> None:
+    """A search whose generation is replaced and retired while it is under way is answered by the new one."""
+    move = two(worlds)
+    store = move.index._store
+    done = list[int]()
+    search = store.search
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        found = search(*arguments, **options) if call == "after" else None
+        if not done:
+            done.append(1)
+            move.index.promote()
+            move.index.gc(now=True)
+        return search(*arguments, **options) if found is None else found
+
+    store.search = slow  # type: ignore[method-assign]
+    answer = move.index.search("river", 200)
+    assert (answer.generation, len(done)) == (2, 1)
+    assert {hit.doc_id for hit in answer} == {item.id for item in DOCUMENTS}
+
+
+# ── what may go wrong ──
+
+
+class Drifting(HashingEmbedder):
+    """A model that its provider changes behind its name."""
+
+    changed = False
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """The old vectors, or those of another space."""
+        vectors = super().embed_documents(texts)
+        return np.roll(vectors, 1, axis=1) if self.changed else vectors
+
+
+def test_a_model_that_changed_behind_its_name(worlds: Worlds) -> None:
+    """A build that would take over vectors of the old model stops before it writes anything, and doctor says so."""
+    model = Drifting(32)
+    move = started(worlds, Way("copy", model, model))
+    assert all(finding.passed for finding in move.index.doctor().findings)
+    model.changed = True
+    (finding,) = [finding for finding in move.index.doctor().findings if not finding.passed]
+    assert finding.name == "probes"
+    assert "gives other vectors than when generation 1 was built" in finding.detail
+    before, collections = move.world.dump(), move.index._store.collections()
+    for settings in ({"chunking": LARGE}, {"metric": "dot", "chunking": SMALL}, {"embedding": {"precision": "int8"}}):
+        move.to(**settings)
+        asked = len(move.sent())
+        with pytest.raises(ModelChanged, match="gives other vectors than when generation 1 was built"):
+            move.index.apply()
+        assert [line for line in move.world.dump() if "runs" not in line] == [
+            line for line in before if "runs" not in line
+        ]
+        assert move.index._store.collections() == collections
+        assert len(move.sent()) == asked
+        move.to(metric="cosine", embedding=None, chunking=SMALL)
+    assert len(move.index.search("river")) > 0
+
+
+def test_a_model_that_changes_during_a_build(worlds: Worlds) -> None:
+    """A build that is gone on with notices that its own model is another one now."""
+    model = Drifting(32, 5)
+    way = Way("embed", hashing(), model)
+    move = half_built(worlds, way)
+    held = move.contents(2)
+    model.changed = True
+    with pytest.raises(ModelChanged, match="when generation 2 was built"):
+        move.index.apply()
+    assert_same(move.contents(2), held, 0.0)
+    assert move.states() == {1: "live", 2: "building"}
+    model.changed = False
+    move.step()
+    assert_both_are_clean(worlds, move, way, *DOCUMENTS)
+
+
+def test_a_plan_made_stale_by_a_build(worlds: Worlds) -> None:
+    """A plan to build is refused once the build, a part of it, an edit, or a switch has happened (I9)."""
+    way = WAYS["another model of equal dimensions"]
+    move = started(worlds, way)
+    aim(move, way)
+    plan = move.index.plan()
+    move.index.apply(plan)
+    for _ in range(2):
+        with pytest.raises(StalePlan, match="has been built, promoted or retired"):
+            move.index.apply(plan)
+        move.index.promote(2) if move.states()[2] == "ready" else None
+    assert move.states() == {1: "retained", 2: "live"}
+    move.to(chunking=LARGE)
+    plan = move.index.plan()
+    move.index.upsert([document(30)])
+    with pytest.raises(StalePlan, match="at revision"):
+        move.index.apply(plan)
+    plan = move.index.plan()
+    move.to(chunking=Chunking("whole"))
+    with pytest.raises(StalePlan, match="recipe in the configuration"):
+        move.index.apply(plan)
+
+
+def test_a_plan_of_the_rest_of_a_build(worlds: Worlds) -> None:
+    """A plan made after a stopped build counts what is missing, and to the text."""
+    way = WAYS["another model of equal dimensions"]
+    move = half_built(worlds, way)
+    held, whole = move.contents(2), build_anew(worlds, way, *DOCUMENTS)
+    plan, _ = move.step()
+    assert "create_generation" not in {step.action for step in plan.steps}
+    assert plan.to_generation == 2
+    assert plan.totals.texts_to_embed == len(texts(whole) - texts(held)) > 0
+
+
+def test_a_collection_dropped_behind_our_back(worlds: Worlds) -> None:
+    """A retained or half-built generation whose collection is gone: a clear error, while the live one stays fresh."""
+    move = two(worlds)
+    move.index.promote()
+    move.index._store.drop(move.generation(1).collection)
+    with pytest.raises(CollectionMissing, match="_g1"):
+        move.index.upsert([document(40)])
+    assert move.index.search(sentence(4000), k=1)[0].doc_id == "d40"
+    move.index.delete(["d40"])
+    with pytest.raises(CollectionMissing, match="_g1"):
+        move.index.search("river", generation=1)
+    move.index.retire(1)
+    move.index.upsert([document(41)])
+    assert found(move) == {*(item.id for item in DOCUMENTS), "d41"}
+    move.world.assert_sound()
+
+
+def test_the_live_collection_dropped_behind_our_back(worlds: Worlds) -> None:
+    """The live collection is gone: a rollback serves at once, and repair writes the points anew."""
+    move = two(worlds, "fewer dimensions")
+    move.index.promote()
+    move.index._store.drop(move.generation(2).collection)
+    with pytest.raises(CollectionMissing, match="_g2"):
+        move.index.search("river")
+    assert not next(item for item in move.index.doctor().findings if item.name == "store").passed
+    move.index.rollback()
+    assert found(move) == {item.id for item in DOCUMENTS}
+    move.index.rollback()
+    asked = len(move.sent())
+    assert move.index.verify(repair=True).consistent
+    assert len(move.sent()) == asked, "its vectors are derived from the other generation's"
+    assert_both_are_clean(worlds, move, WAYS["fewer dimensions"], *DOCUMENTS)
+
+
+def test_auto_promotes_what_apply_has_built(worlds: Worlds) -> None:
+    """With ``promote="auto"`` the switch is a step of the plan, and done; also of what was ready before."""
+    way = WAYS["fewer dimensions"]
+    move = started(worlds, way)
+    aim(move, way, promote="auto")
+    plan, _ = move.step()
+    assert plan.steps[-1].action == "promote"
+    assert move.states() == {1: "retained", 2: "live"}
+    move.to(promote="manual", chunking=LARGE)
+    move.step()
+    assert move.states()[3] == "ready"
+    move.to(promote="auto")
+    plan, _ = move.step()
+    assert [step.action for step in plan.steps] == ["promote"]
+    assert move.states() == {1: "retained", 2: "retained", 3: "live"}
+    assert move.index.plan().empty

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from regen.core.plan import Step
 from regen.core.recipe import Recipe
 from regen.core.transition import Family, Transition, decide, transition
 from regen.engine.counting import Lane
@@ -33,6 +34,11 @@ class Desired:
         if not self.path.needs_generation:
             return False
         return self.fitting is None or self.fitting.state not in FINISHED
+
+    @property
+    def to_promote(self) -> bool:
+        """Whether what the configuration asks for is ready but not live; a retained one was left on purpose."""
+        return self.path.needs_generation and self.fitting is not None and self.fitting.state == "ready"
 
     def notes(self) -> list[str]:
         """What a reader should know about configuration and generations."""
@@ -92,7 +98,12 @@ class PlanMaker:
         if build is not None:
             build.lane.feed(followers)
         planner = Planner(scanner, self.catalog, followed, followers, build)
-        return planner.run(allow_mass_delete=allow_mass_delete, recipe=self.models.recipe.fingerprint)
+        found = planner.run(allow_mass_delete=allow_mass_delete, recipe=self.models.recipe.fingerprint)
+        if self.promote and wanted.to_promote:
+            assert wanted.fitting is not None
+            step = Step("promote", f"generation {wanted.fitting.number} is ready, and migration.promote is auto")
+            found.plan = replace(found.plan, steps=(*found.plan.steps, step), to_generation=wanted.fitting.number)
+        return found
 
     def _followers(self, live: Generation | None, current: list[Generation]) -> list[Lane]:
         """A lane for each generation that a sync brings up to date, in its order, see ``WriteSide``."""

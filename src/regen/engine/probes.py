@@ -44,11 +44,18 @@ def keep(catalog: Catalog, generation: Generation, embedder: Embedder) -> None:
 
 def check(reader: CatalogReader, generation: Generation, embedder: Embedder) -> float | None:
     """The lowest cosine of kept and present probe vectors, None when none are kept. Raises ModelChanged."""
+    before = kept_vectors(reader, generation)
+    return None if before is None else compare(generation, before, embed(embedder, generation.recipe))
+
+
+def kept_vectors(reader: CatalogReader, generation: Generation) -> Vectors | None:
+    """The probe vectors kept with a generation, shape (texts, dimensions)."""
     kept = reader.probes(generation.number)
-    if kept is None:
-        return None
-    before = np.frombuffer(kept, dtype=np.float32).reshape(len(TEXTS), -1)
-    now = embed(embedder, generation.recipe)
+    return None if kept is None else np.frombuffer(kept, dtype=np.float32).reshape(len(TEXTS), -1)
+
+
+def compare(generation: Generation, before: Vectors, now: Vectors) -> float:
+    """The lowest cosine of a generation's probe vectors and present ones. Raises ModelChanged."""
     if now.shape != before.shape:
         raise ModelChanged(
             f"{_name(generation)} gives {now.shape[1]} dimensions; it gave {before.shape[1]}", hint=_HINT

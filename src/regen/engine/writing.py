@@ -14,7 +14,7 @@ from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
 from regen.engine import probes
 from regen.engine.allocations import fewer_collections
-from regen.engine.donors import donors_for, givers, giving_order
+from regen.engine.donors import donors_for, giving_order
 from regen.engine.embedding import Spent
 from regen.engine.lease import HeldLease, is_dead, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
@@ -207,12 +207,13 @@ class WriteSide:
 
     def _check_model(self, recipe: Recipe) -> None:
         """Whether the model still gives the vectors that a new generation would take over. Raises ModelChanged."""
+        donors = {donor.generation for donor in donors_for(recipe.embedding, None, self._complete(), self.models)}
         now = None
-        for giver, derived in givers(recipe.embedding, self._complete(), self.models):
-            before = probes.kept_vectors(self.catalog, giver)
+        for giver in self._complete():
+            before = probes.kept_vectors(self.catalog, giver) if giver.number in donors else None
             if before is not None:
                 now = probes.embed(self.models.embedder, recipe) if now is None else now
-                probes.compare(giver, derived(before), now)
+                probes.compare(giver, before[:, : recipe.embedding.dimensions], now)
 
     def fresh(self, generation: Generation) -> Generation:
         """A generation as it is now that we hold its lease."""

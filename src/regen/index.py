@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from regen import registry
-from regen.core.documents import Document, Principal, Unrestricted
+from regen.core.documents import Document, Principal, Unrestricted, canonical_json
 from regen.core.filters import Filter, parse_filter
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
@@ -34,7 +34,7 @@ from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import CollectionMissing, ConfigError, NotFound, StalePlan
+from regen.errors import CollectionMissing, ConfigError, NotFound, RegenError, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import (
     AdoptableStore,
@@ -498,7 +498,7 @@ def _models(
             hint="leave dimensions out, or name a model that has them",
         )
 
-    def wrap(inner: Embedder) -> Embedder:
+    def wrap(inner: Embedder, price: float | None) -> Embedder:
         return registry.wrap_embedder(
             inner,
             requests_per_minute=limits.requests_per_minute,
@@ -515,11 +515,28 @@ def _models(
             metric=metric,
             index=dict(index or {}),
         ),
-        embedder=wrap(raw),
-        make=lambda name: wrap(registry.make_embedder(others.get(name, name), {}, root=root, name=name)),
+        embedder=wrap(raw, price),
+        make=lambda name, its: wrap(_other(name, its, others, root), None),
+        options=_plain(options),
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
     )
+
+
+def _other(name: str, options: Mapping[str, Any], others: Mapping[str, Embedder | object], root: Path) -> Embedder:
+    """A model that an older generation was built with: one that was handed in, or found by name and its options."""
+    if name in others:
+        return registry.make_embedder(others[name], root=root, name=name)
+    return registry.make_embedder(name, options, root=root)
+
+
+def _plain(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options as a generation can remember them. Raises ConfigError for what JSON cannot hold."""
+    try:
+        canonical_json(options)
+    except RegenError as error:
+        raise ConfigError(f"embedding.options must hold plain values: {error}") from None
+    return options
 
 
 def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does

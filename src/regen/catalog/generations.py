@@ -29,15 +29,24 @@ class Generations(Database):
         """All generations, by number."""
         statement = select(
             _gens.number, _gens.recipe, _gens.collection, _gens.state, _gens.watermark, _gens.fields, _gens.created_at,
-            _gens.completed_at, _gens.retained_at,
+            _gens.completed_at, _gens.retained_at, _gens.options,
         ).order_by(_gens.number)  # fmt: skip
         with self.reading() as connection:
             return [
-                Generation(row[0], Recipe.from_dict(orjson.loads(row[1])), *row[2:5], orjson.loads(row[5]), *row[6:])
+                Generation(
+                    row[0],
+                    Recipe.from_dict(orjson.loads(row[1])),
+                    *row[2:5],
+                    orjson.loads(row[5]),
+                    *row[6:9],
+                    orjson.loads(row[9] or "{}"),
+                )
                 for row in connection.execute(statement)
             ]
 
-    def create_generation(self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float) -> Generation:
+    def create_generation(
+        self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float, options: Mapping[str, Any] | None = None
+    ) -> Generation:
         """Add a generation in state ``building``."""
         with self.writing() as connection:
             number = allocate(connection, "generation", 1)
@@ -53,9 +62,10 @@ class Generations(Database):
                     watermark=0,
                     fields="{}",
                     created_at=at,
+                    options=orjson.dumps(dict(options or {})).decode(),
                 )
             )
-        return Generation(number, recipe, collection, "building", 0, {}, at, None)
+        return Generation(number, recipe, collection, "building", 0, {}, at, None, options=dict(options or {}))
 
     def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
         """Record the filterable keys that a generation's collection has."""

@@ -100,6 +100,7 @@ generations = Table(
     Column("completed_at", Float),
     Column("retained_at", Float),
     Column("probes", LargeBinary),
+    Column("options", Text),  # where and how its model runs: an address, the name of a key's variable, never a secret
 )
 
 placements = Table(

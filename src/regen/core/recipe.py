@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from string import Formatter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from regen.core.documents import Metadata, canonical_json, digest
 from regen.errors import ConfigError, DocumentError
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 Precision: TypeAlias = Literal["float32", "float16", "int8", "binary"]
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 CHUNKER_VERSION: Final = 1
 """Raised whenever the built-in chunkers would cut the same text differently: old generations keep theirs."""
 
@@ -125,6 +126,16 @@ class Recipe:
             raise ConfigError(
                 f"precision {self.embedding.precision} with the metric {self.metric}",
                 hint="int8 and binary keep directions, not lengths: use the cosine metric, or float16",
+            )
+
+    def __post_init__(self) -> None:
+        precision = self.embedding.precision
+        if precision not in PRECISIONS:
+            raise ConfigError(f"embedding.precision is {precision!r}", hint=f"valid are {', '.join(PRECISIONS)}")
+        if precision in {"int8", "binary"} and self.metric != "cosine":
+            raise ConfigError(
+                f"precision {precision} keeps directions, not lengths, but the metric is {self.metric}",
+                hint="use metric: cosine, or precision float16",
             )
 
     @cached_property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from regen.core.chunking import Chunker, make_chunker
 from regen.core.recipe import Chunking, Embedding, Precision, Recipe
@@ -38,23 +39,25 @@ def resolve_embedding(
 class Models:
     """The configured model, and others that older generations need.
 
-    ``make`` finds a model by its name, wrapped as the configured one is. ``segment`` embeds sentences for the semantic
+    ``make`` finds a model by its name and options, wrapped as the configured one is; ``options`` are the configured
+    one's, which a new generation remembers. ``segment`` embeds sentences for the semantic
     chunker; ``load_chunker`` finds a ``python:module:Class`` chunker.
     """
 
     recipe: Recipe
     embedder: Embedder
-    make: Callable[[str], Embedder]
+    make: Callable[[str, Mapping[str, Any]], Embedder]
     segment: Callable[[Sequence[str]], Vectors]
     load_chunker: Callable[[str, Chunking], Chunker]
-    _others: dict[str, Embedder] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    _others: dict[tuple[str, str], Embedder] = field(default_factory=dict)
 
     def embedder_for(self, generation: Generation) -> Embedder:
         """The model that a generation was built with. Raises SpaceMismatch when it cannot be had."""
         wanted, ours = generation.recipe.embedding, self.recipe.embedding
         if (wanted.model, wanted.revision, wanted.dimensions) == (ours.model, ours.revision, ours.dimensions):
             return self.embedder
-        found = self._other(wanted.model)
+        found = self._other(wanted.model, generation.options)
         if found.info.dimensions != wanted.dimensions or found.info.revision != wanted.revision:
             raise SpaceMismatch(
                 f"generation {generation.number} is of space {generation.recipe.space} ({wanted.model}, "
@@ -74,10 +77,11 @@ class Models:
         info = found.info
         return Family(info.family or info.name, embedding.revision, info.matryoshka)
 
-    def _other(self, model: str) -> Embedder:
-        if model not in self._others:
-            self._others[model] = self.make(model)
-        return self._others[model]
+    def _other(self, model: str, options: Mapping[str, Any] | None = None) -> Embedder:
+        key = (model, repr(sorted((options or {}).items())))
+        if key not in self._others:
+            self._others[key] = self.make(model, options or {})
+        return self._others[key]
 
     def chunker_for(self, recipe: Recipe, embedder: Embedder) -> Chunker:
         """The chunker of a recipe, counting tokens as its model does."""

@@ -203,7 +203,9 @@ class WriteSide:
             if building:  # somebody else was quicker, or an earlier attempt was stopped: go on with that one
                 return building[0]
             prefix = "regen_" + self.alias.replace("-", "_")
-            return self.catalog.create_generation(self.alias, recipe, prefix, at=time.time())
+            return self.catalog.create_generation(
+                self.alias, recipe, prefix, at=time.time(), options=self.models.options
+            )
 
     def _check_model(self, recipe: Recipe) -> None:
         """Whether the model still gives the vectors that a new generation would take over. Raises ModelChanged."""

@@ -63,6 +63,12 @@ class _Examination:
                 raise _UnwellError(f"{info.name}: a {name} vector has {len(vector)} dimensions, not {info.dimensions}")
             if not np.isfinite(vector).all() or not vector.any():
                 raise _UnwellError(f"{info.name}: a {name} vector is zero, or contains NaN or infinity")
+        chunks = self.recipe.chunking
+        if info.max_tokens is not None and chunks.kind != "whole" and chunks.max_tokens > info.max_tokens:
+            raise _UnwellError(
+                f"{info.name} reads {info.max_tokens} tokens of a text, chunks may have {chunks.max_tokens}: it cuts them",
+                f"set chunking.max_tokens to {info.max_tokens} or less (less what prefix and template add)",
+            )
         return f"{info.name}: {info.dimensions} dimensions, space {self.recipe.space}"
 
     def check_probes(self) -> str:

@@ -34,7 +34,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation's bookkeeping. ``fields`` are the filterable metadata keys of its collection."""
+    """One generation's bookkeeping. ``fields`` are the filterable metadata keys of its collection.
+
+    ``options`` say where and how its model runs (an address, the name of a key's variable), so that it can be asked
+    when the configuration names another one.
+    """
 
     number: int
     recipe: Recipe
@@ -45,6 +49,7 @@ class Generation:
     created_at: float
     completed_at: float | None
     retained_at: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +378,9 @@ class Catalog(CatalogReader, Protocol):
         """Remember new stamps of documents that turned out to be unchanged."""
         ...
 
-    def create_generation(self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float) -> Generation:
+    def create_generation(
+        self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float, options: Mapping[str, Any] | None = None
+    ) -> Generation:
         """Add a generation in state ``building``."""
         ...
 

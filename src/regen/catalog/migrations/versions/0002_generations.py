@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("generations", sa.Column("retained_at", sa.Float(), nullable=True))
     op.add_column("generations", sa.Column("probes", sa.LargeBinary(), nullable=True))
+    op.add_column("generations", sa.Column("options", sa.Text(), nullable=True))
     op.create_table(
         "usage",
         sa.Column("doc_key", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),

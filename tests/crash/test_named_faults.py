@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from regen.catalog.sqlite import open_catalog
+from regen.core.changes import candidate
 from regen.core.documents import UNRESTRICTED, Document
 from regen.core.recipe import Chunking
 from regen.engine import lease
@@ -173,3 +175,25 @@ def test_a_deletion_holds_though_the_store_fails(reopen: Reopen) -> None:
     assert {hit.doc_id for hit in index.search("garden", k=50, principals=UNRESTRICTED)} == {"e"}
     index.delete([])
     assert index.verify().consistent
+
+
+def test_a_document_that_moves_on_while_it_is_written(reopen: Reopen, tmp_path: Path) -> None:
+    """What was prepared for an older revision is not committed: its points are garbage, the next run writes the new."""
+    other = open_catalog("sqlite:///catalog.db", tmp_path)
+
+    def move_on(moment: str, occurrence: int) -> None:
+        if (moment, occurrence) == ("before catalog.commit_write", 1):
+            newer = candidate(Document("d", "The forest.", access=[]))
+            other.log("push", [newer], content_keys=(), at=time.time())
+
+    index = reopen(move_on)
+    done = index.upsert([Document("d", "The river."), Document("e", "The stone.")])
+    assert done.chunks.written == 1
+    assert [hit.text for hit in index.search("river", principals=UNRESTRICTED)] == ["The stone."]
+    report = index.verify()
+    assert (report.stale, report.orphans) == (1, 0)
+    index.sync()
+    assert {hit.text for hit in index.search("river", principals=UNRESTRICTED)} == {"The forest.", "The stone."}
+    assert index.verify().consistent, index.verify()
+    assert index.gc().points == 0
+    other.close()

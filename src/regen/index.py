@@ -31,7 +31,7 @@ from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, NotFound, RecipeChanged, StalePlan
 from regen.monitoring import doctor, freshness
-from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, VectorCache, WatchableSource
+from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, Vector, VectorCache, WatchableSource
 from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
 from regen.serving.search import Query, answer, check_own_vector, embed_query
 
@@ -224,7 +224,7 @@ class Index:
 
     def search(
         self,
-        query: str | Sequence[float],
+        query: str | Sequence[float] | Vector,
         k: int = 10,
         *,
         where: Mapping[str, Any] | None = None,

@@ -129,7 +129,9 @@ class Planner:
         tally = self._tally(action)
         tally.documents += 1
         dropped = len(task.dropped) // ENTRY_BYTES
-        tally.chunks += dropped if task.need == "delete" else len(task.kept) if task.need == "payload" else len(task.new)
+        tally.chunks += (
+            dropped if task.need == "delete" else len(task.kept) if task.need == "payload" else len(task.new)
+        )
 
     def _count_texts(self, actions: Sequence[Action], batch: Batch) -> None:
         """Attribute each text to the first action that needs it, once over the whole plan."""

@@ -357,7 +357,8 @@ class Catalog(CatalogReader, Protocol):
         """Record which chunks (packed 16-byte ids) are about to be written; returns the write token.
 
         The placements of the ``repaid`` doc keys are marked: until they are committed nobody knows what payload their
-        points have, even if the document goes back to what the placement says. Raises LeaseLost when the lease is not ours any more.
+        points have, even if the document goes back to what the placement says. Raises LeaseLost when the lease is
+        not ours any more.
         """
         ...
 

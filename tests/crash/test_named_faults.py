@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,32 @@ def test_a_deletion_holds_though_the_store_fails(reopen: Reopen) -> None:
         index.delete(["d"])
     assert {hit.doc_id for hit in index.search("garden", k=50, principals=UNRESTRICTED)} == {"e"}
     index.delete([])
+    assert index.verify().consistent
+
+
+def test_a_deletion_holds_from_the_log_on(reopen: Reopen) -> None:
+    """The fence alone hides a deleted document whose chunks are still placed, and still in the store."""
+    index = reopen(FailAt("before catalog.commit_write", StoreError("the connection is lost"), occurrence=2))
+    index.upsert([document(), Document("e", "A garden, too.")])
+    with pytest.raises(StoreError):
+        index.delete(["d"])
+    assert {hit.doc_id for hit in index.search("garden", k=50, principals=UNRESTRICTED)} == {"e"}
+    assert index.verify().stale == 1
+    index.delete([])
+    assert index.verify().consistent
+
+
+def test_a_revocation_holds_from_the_log_on(reopen: Reopen) -> None:
+    """The fence alone applies a revoked right that the store has not heard of, for everyone and for one."""
+    index = reopen(FailAt("before store.update_payload", StoreError("the connection is lost")))
+    index.upsert([document(), Document("e", "A garden, too.", access=["ann"])])
+    with pytest.raises(StoreError):
+        index.upsert([replace(document(), access=["bob"]), Document("e", "A garden, too.", access=["bob"])])
+    assert not index.search("garden", k=50).hits
+    assert not index.search("garden", k=50, principals=["ann"]).hits
+    assert {hit.doc_id for hit in index.search("garden", k=50, principals=UNRESTRICTED)} == {"d", "e"}
+    index.sync()
+    assert {hit.doc_id for hit in index.search("garden", k=50, principals=["bob"])} == {"d", "e"}
     assert index.verify().consistent
 
 

@@ -42,7 +42,7 @@ format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.tests  ## measure, as ratios to the floor of this machine
-	$(BIN)/python benchmarks/sync.py
+	$(BIN)/python -m benchmarks.sync
 
 clean:
 	rm -rf $(VENV) .regen .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

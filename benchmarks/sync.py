@@ -1,8 +1,8 @@
 """Sync of 20,000 real documents beside the floor of the same machine in the same run: ratios, not absolute times.
 
-    python benchmarks/sync.py [--rounds 3] [--json FILE]
+    python -m benchmarks.sync [--rounds 3] [--json FILE]
 
-The floor of a no-change sync is to hash everything and compare it with the hashes read from SQLite; that of a first load
+The floor of a no-change sync is to hash everything and compare it with the hashes read from SQLite; of a first load, it
 is to embed everything and write it to LanceDB in batches of 1,000, with nothing else.
 """
 
@@ -21,9 +21,9 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import xxhash
+from benchmarks.workload import DIMENSIONS, ListSource, Meter, TrivialEmbedder, documents, load, median
 from rich.console import Console
 from rich.table import Table
-from workload import DIMENSIONS, ListSource, Meter, TrivialEmbedder, documents, load, median
 
 from regen.core.recipe import Chunking
 from regen.index import Index
@@ -39,13 +39,15 @@ def floor_load(rows: list[dict[str, Any]], folder: Path) -> float:
     for start in range(0, len(rows), 1_000):
         part = rows[start : start + 1_000]
         vectors = embedder.embed_documents([row["text"] for row in part])
-        data = pa.table({
-            "id": [row["id"] for row in part],
-            "text": [row["text"] for row in part],
-            "version": [row["meta"]["version"] for row in part],
-            "section": [row["meta"]["section"] for row in part],
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(vectors)), DIMENSIONS),
-        })
+        data = pa.table(
+            {
+                "id": [row["id"] for row in part],
+                "text": [row["text"] for row in part],
+                "version": [row["meta"]["version"] for row in part],
+                "section": [row["meta"]["section"] for row in part],
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(vectors)), DIMENSIONS),
+            }
+        )
         if table is None:
             table = lancedb.connect(str(folder)).create_table("floor", data)
         else:
@@ -55,10 +57,14 @@ def floor_load(rows: list[dict[str, Any]], folder: Path) -> float:
 
 def floor_detect(rows: list[dict[str, Any]], folder: Path) -> float:
     """Seconds to hash every document and compare with the hashes that SQLite holds."""
-    hashed = xxhash.xxh3_128_digest
+
+    def hashed(data: bytes) -> bytes:
+        digest: bytes = xxhash.xxh3_128_digest(data)
+        return digest
 
     def canonical(row: dict[str, Any]) -> bytes:
-        return (row["id"] + "\0" + row["text"] + "\0" + json.dumps(row["meta"], sort_keys=True)).encode()
+        text = f"{row['id']}\0{row['text']}\0{json.dumps(row['meta'], sort_keys=True)}"
+        return text.encode()
 
     connection = sqlite3.connect(folder / "floor.db")
     connection.execute("create table if not exists h (id text primary key, h blob) without rowid")
@@ -111,16 +117,18 @@ def measure(versions: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str
     return results
 
 
-def measure_search(index: Index, embedder: TrivialEmbedder, rows: list[dict[str, Any]], queries: int = 200) -> dict[str, float]:
+def measure_search(
+    index: Index, embedder: TrivialEmbedder, rows: list[dict[str, Any]], queries: int = 200
+) -> dict[str, float]:
     """Median milliseconds of ``Index.search`` for a vector, beside the store's own call in turn."""
     collection = index._writer.live_or_newest().collection  # noqa: SLF001 - the floor is the store below the facade
     path = next(Path(index._root).glob("vectors/*.lance"))  # noqa: SLF001
-    table = lancedb.connect(str(path.parent), read_consistency_interval=_ALWAYS).open_table(collection)
-    mine, bare = [], []
+    table: Any = lancedb.connect(str(path.parent), read_consistency_interval=_ALWAYS).open_table(collection)
+    mine, bare, space = [], [], index.recipe.space
     for number in range(queries):
         vector = np.asarray(embedder.embed_query(rows[number * 37]["text"]), dtype=np.float32)
         started = time.perf_counter()
-        index.search(vector, 10, space=index.recipe.space)
+        index.search(vector, 10, space=space)
         middle = time.perf_counter()
         table.search(vector).distance_type("cosine").limit(10).select(["id", "text", "doc_id", "_distance"]).to_list()
         mine.append((middle - started) * 1e3)
@@ -139,16 +147,16 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix="regen-bench-"))
         rounds.append(measure(versions, folder))
         shutil.rmtree(folder)
-    summary = {
-        name: {key: median([r[name][key] for r in rounds]) for key in rounds[0][name]} for name in rounds[0]
-    }
+    summary = {name: {key: median([r[name][key] for r in rounds]) for key in rounds[0][name]} for name in rounds[0]}
     show(summary)
     if arguments.json:
         arguments.json.write_text(json.dumps(summary, indent=2))
 
 
 def show(summary: dict[str, dict[str, float]]) -> None:
-    table = Table("", "seconds", "floor", "ratio", "target", "texts embedded", "peak MB", title="20,000 documents, medians")
+    table = Table(
+        "", "seconds", "floor", "ratio", "target", "texts embedded", "peak MB", title="20,000 documents, medians"
+    )
     for name, row in summary.items():
         floor = row.get("floor")
         ratio = f"{row['seconds'] / floor:.2f}" if floor else ""

@@ -31,7 +31,9 @@ def load(name: str) -> list[dict[str, Any]]:
     """The documents of one version, as dictionaries with id, text and meta."""
     path = PEERS / "data" / f"{name}.jsonl.gz"
     if not path.exists():
-        sys.exit(f"the workload is not there: {path}\nHint: set REGEN_PEERS to the folder that holds data/{name}.jsonl.gz")
+        sys.exit(
+            f"the workload is not there: {path}\nHint: set REGEN_PEERS to the folder that holds data/{name}.jsonl.gz"
+        )
     with gzip.open(path, "rb") as lines:
         return [orjson.loads(line) for line in lines]
 

@@ -44,6 +44,7 @@ from regen.ports import (
     ScanBatch,
     Source,
     Store,
+    Vector,
     VectorCache,
     WatchableSource,
 )
@@ -298,7 +299,7 @@ class Index:
 
     def search(
         self,
-        query: str | Sequence[float],
+        query: str | Sequence[float] | Vector,
         k: int = 10,
         *,
         where: Mapping[str, Any] | None = None,

@@ -1,7 +1,6 @@
 """Every source passes the one conformance suite."""
 
 # The hooks are described by the suite.
-# ruff: noqa: D102
 
 from __future__ import annotations
 

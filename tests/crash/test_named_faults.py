@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from regen.catalog.sqlite import open_catalog
+from regen.core.changes import candidate
 from regen.core.documents import UNRESTRICTED, Document
 from regen.core.recipe import Chunking
 from regen.engine import lease
@@ -173,3 +176,51 @@ def test_a_deletion_holds_though_the_store_fails(reopen: Reopen) -> None:
     assert {hit.doc_id for hit in index.search("garden", k=50, principals=UNRESTRICTED)} == {"e"}
     index.delete([])
     assert index.verify().consistent
+
+
+def test_a_deletion_holds_from_the_log_on(reopen: Reopen) -> None:
+    """The fence alone hides a deleted document whose chunks are still placed, and still in the store."""
+    index = reopen(FailAt("before catalog.commit_write", StoreError("the connection is lost"), occurrence=2))
+    index.upsert([document(), Document("e", "A garden, too.")])
+    with pytest.raises(StoreError):
+        index.delete(["d"])
+    assert {hit.doc_id for hit in index.search("garden", k=50, principals=UNRESTRICTED)} == {"e"}
+    assert index.verify().stale == 1
+    index.delete([])
+    assert index.verify().consistent
+
+
+def test_a_revocation_holds_from_the_log_on(reopen: Reopen) -> None:
+    """The fence alone applies a revoked right that the store has not heard of, for everyone and for one."""
+    index = reopen(FailAt("before store.update_payload", StoreError("the connection is lost")))
+    index.upsert([document(), Document("e", "A garden, too.", access=["ann"])])
+    with pytest.raises(StoreError):
+        index.upsert([replace(document(), access=["bob"]), Document("e", "A garden, too.", access=["bob"])])
+    assert not index.search("garden", k=50).hits
+    assert not index.search("garden", k=50, principals=["ann"]).hits
+    assert {hit.doc_id for hit in index.search("garden", k=50, principals=UNRESTRICTED)} == {"d", "e"}
+    index.sync()
+    assert {hit.doc_id for hit in index.search("garden", k=50, principals=["bob"])} == {"d", "e"}
+    assert index.verify().consistent
+
+
+def test_a_document_that_moves_on_while_it_is_written(reopen: Reopen, tmp_path: Path) -> None:
+    """What was prepared for an older revision is not committed: its points are garbage, the next run writes the new."""
+    other = open_catalog("sqlite:///catalog.db", tmp_path)
+
+    def move_on(moment: str, occurrence: int) -> None:
+        if (moment, occurrence) == ("before catalog.commit_write", 1):
+            newer = candidate(Document("d", "The forest.", access=[]))
+            other.log("push", [newer], content_keys=(), at=time.time())
+
+    index = reopen(move_on)
+    done = index.upsert([Document("d", "The river."), Document("e", "The stone.")])
+    assert done.chunks.written == 1
+    assert [hit.text for hit in index.search("river", principals=UNRESTRICTED)] == ["The stone."]
+    report = index.verify()
+    assert (report.stale, report.orphans) == (1, 0)
+    index.sync()
+    assert {hit.text for hit in index.search("river", principals=UNRESTRICTED)} == {"The forest.", "The stone."}
+    assert index.verify().consistent, index.verify()
+    assert index.gc().points == 0
+    other.close()

@@ -122,20 +122,13 @@ class Recipe:
     index: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.embedding.precision in {"int8", "binary"} and self.metric != "cosine":
-            raise ConfigError(
-                f"precision {self.embedding.precision} with the metric {self.metric}",
-                hint="int8 and binary keep directions, not lengths: use the cosine metric, or float16",
-            )
-
-    def __post_init__(self) -> None:
         precision = self.embedding.precision
         if precision not in PRECISIONS:
             raise ConfigError(f"embedding.precision is {precision!r}", hint=f"valid are {', '.join(PRECISIONS)}")
         if precision in {"int8", "binary"} and self.metric != "cosine":
             raise ConfigError(
-                f"precision {precision} keeps directions, not lengths, but the metric is {self.metric}",
-                hint="use metric: cosine, or precision float16",
+                f"precision {precision} with the metric {self.metric}",
+                hint="int8 and binary keep directions, not lengths: use the cosine metric, or float16",
             )
 
     @cached_property

@@ -54,7 +54,7 @@ def embed_query(text: str, recipe: Recipe, embedder: Embedder) -> Vector:
     return normalize(vector[np.newaxis])[0] if recipe.embedding.normalize else vector
 
 
-def check_own_vector(vector: Sequence[float], space: str | None, recipe: Recipe) -> Vector:
+def check_own_vector(vector: Sequence[float] | Vector, space: str | None, recipe: Recipe) -> Vector:
     """A caller's own query vector, checked to be of the recipe's space (I1). Raises SpaceMismatch."""
     try:
         own = np.asarray(vector, dtype=np.float32)

@@ -19,7 +19,6 @@
     │   ├── CatalogBusy               another process holds the writer lease (retryable)
     │   ├── LeaseLost                 our lease was taken over: nothing was committed
     │   └── SchemaMismatch            the catalog is of another schema version
-    ├── RecipeChanged                 regen.yaml asks for another recipe than the generation's
     ├── ForeignVectors                a collection's vectors are not of the model that it is said to be of
     ├── AliasMoved                    somebody else switched the alias first (I7); look, then decide again
     ├── NotPromotable                 the generation is not in a state for that
@@ -130,10 +129,6 @@ class LeaseLost(CatalogError):
 
 class SchemaMismatch(CatalogError):
     """The catalog was written by another version of regen."""
-
-
-class RecipeChanged(RegenError):
-    """regen.yaml asks for another recipe than the one the generation was built with."""
 
 
 class ForeignVectors(RegenError):

@@ -91,9 +91,10 @@ class Index:
 
         ``embedding`` overrides what the model says of itself: dimensions, revision, document_prefix, query_prefix,
         normalize, price_per_million_tokens; ``options`` in it go to the embedder. ``filterable`` limits the metadata
-        keys that the store can filter by (None: learned from the documents). ``cache`` is an embedding cache or the
-        path of one. ``promote="auto"`` makes what ``apply`` has built live at once. ``models`` gives, by name,
-        models of older generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
+        keys that the store can filter by (None: learned from the documents). ``cache`` is an embedding cache, the
+        path of one, or "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live
+        at once. ``models`` gives, by name, models of older generations that no name finds. Relative paths start at
+        ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
@@ -112,6 +113,8 @@ class Index:
         self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
         self._store = registry.make_store(store, self._root) if isinstance(store, str) else store
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
+        if cache == "auto":
+            cache = CACHE_PATH if self._models.embedder.info.price_per_million_tokens > 0 else None
         self._cache = registry.make_cache(self._root / cache) if isinstance(cache, str | Path) else cache
         self._writer = WriteSide(
             alias,
@@ -324,7 +327,7 @@ class Index:
 
     def _search(
         self,
-        query: str | Sequence[float],
+        query: str | Sequence[float] | Vector,
         k: int,
         where: Filter,
         principals: frozenset[Principal] | Unrestricted,
@@ -561,6 +564,6 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         promote=settings.migration.promote,
         filterable=None if filterable == "auto" else filterable,
         limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep, retain=settings.migration.retain),
-        cache=CACHE_PATH if part.cache else None,
+        cache="auto" if part.cache is None else CACHE_PATH if part.cache else None,
         root=settings.root,
     )

@@ -11,10 +11,11 @@ from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
+from regen.catalog.leases import require
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.recipe import Recipe
 from regen.errors import AliasMoved, CatalogError, NotFound, NotPromotable
-from regen.ports.catalog import Generation, GenerationCounts, GenerationState, Route, Switch
+from regen.ports.catalog import Generation, GenerationCounts, GenerationState, Lease, Route, Switch
 
 _gens, _docs, _placed = schema.generations.c, schema.documents.c, schema.placements.c
 _letters = schema.dead_letters.c
@@ -76,9 +77,11 @@ class Generations(Database):
                 .values(fields=orjson.dumps(dict(fields)).decode())
             )
 
-    def advance(self, generation: int, watermark: int) -> None:
+    def advance(self, generation: int, watermark: int, lease: Lease | None = None) -> None:
         """Raise the generation's watermark."""
         with self.writing() as connection:
+            if lease is not None:
+                require(connection, lease)
             connection.execute(
                 update(schema.generations)
                 .where(_gens.number == generation, _gens.watermark < watermark)

@@ -84,7 +84,10 @@ class ChunkingSettings(Block):
 
 
 class EmbeddingSettings(Block):
-    """Which model makes the vectors. What is None is as the model itself says; ``options`` go to the embedder."""
+    """Which model makes the vectors. What is None is as the model itself says; ``options`` go to the embedder.
+
+    ``cache`` of None keeps an embedding cache for models that cost money.
+    """
 
     model: Name
     dimensions: int | None = Field(default=None, ge=1)
@@ -94,7 +97,7 @@ class EmbeddingSettings(Block):
     normalize: bool = True
     precision: Precision = "float32"
     price_per_million_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    cache: bool = False
+    cache: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
 

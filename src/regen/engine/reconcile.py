@@ -85,7 +85,7 @@ class Reconciler:
                 while writer.marked:
                     writer.marked = 0
                     self._catch_up(generation, (0, head), embedding, writer, progress)
-                catalog.advance(generation.number, head)
+                catalog.advance(generation.number, head, lease.lease)
             writer.collect_garbage()
         finally:
             embedding.close()

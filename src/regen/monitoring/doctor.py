@@ -66,7 +66,7 @@ class _Examination:
         chunks = self.recipe.chunking
         if info.max_tokens is not None and chunks.kind != "whole" and chunks.max_tokens > info.max_tokens:
             raise _UnwellError(
-                f"{info.name} reads {info.max_tokens} tokens of a text and cuts the rest; chunks have {chunks.max_tokens}",
+                f"{info.name} reads {info.max_tokens} tokens of a text; chunks have up to {chunks.max_tokens}",
                 f"set chunking.max_tokens to {info.max_tokens} or less (less what prefix and template add)",
             )
         return f"{info.name}: {info.dimensions} dimensions, space {self.recipe.space}"

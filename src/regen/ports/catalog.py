@@ -388,8 +388,11 @@ class Catalog(CatalogReader, Protocol):
         """Record the filterable keys that a generation's collection has."""
         ...
 
-    def advance(self, generation: int, watermark: int) -> None:
-        """Raise the generation's watermark: everything up to it is placed or a dead letter."""
+    def advance(self, generation: int, watermark: int, lease: Lease | None = None) -> None:
+        """Raise the generation's watermark: everything up to it is placed or a dead letter.
+
+        Raises LeaseLost when a lease is given that is not ours any more.
+        """
         ...
 
     def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:

@@ -63,7 +63,9 @@ class Life:
         """The distinct chunk texts of some pages, cut independently of the index."""
         listed = list(pages)
         cuts = self.cutters[chunking].split(listed)
-        return {piece[1] for page, spans in zip(listed, cuts, strict=True) for piece in pieces(page, spans, TEMPLATE, ())}
+        return {
+            piece[1] for page, spans in zip(listed, cuts, strict=True) for piece in pieces(page, spans, TEMPLATE, ())
+        }
 
     def open(self, size: int, root: Path | None = None, **settings: Any) -> Index:
         """An index with one of the models; the others are at hand."""
@@ -88,8 +90,8 @@ class Life:
             self.texts |= commit.put
             for path in commit.gone:
                 del self.texts[path]
-            for chunking, needed in self.needed.items():
-                needed |= self.cut(chunking, commit.put.values())
+            for chunking in self.needed:
+                self.needed[chunking] |= self.cut(chunking, commit.put.values())
 
     def sent(self, size: int) -> list[str]:
         """Every text that a model was sent as a document's."""
@@ -143,15 +145,15 @@ def searching(life: Life) -> Iterator[list[int]]:
             running.result()
 
 
-def part_of(stream: Stream, pages: int | None, commits: int) -> tuple[dict[str, str], Sequence[Commit]]:  # noqa: F811
+def part_of(whole: Stream, pages: int | None, commits: int) -> tuple[dict[str, str], Sequence[Commit]]:
     """So many pages of the base and the commits that touch nothing else, or all of both."""
     if pages is None:
-        return dict(stream.base), stream.commits[:commits]
-    kept = set(list(stream.base)[:: len(stream.base) // pages])
+        return dict(whole.base), whole.commits[:commits]
+    kept = set(list(whole.base)[:: len(whole.base) // pages])
     chosen = []
-    for commit in stream.commits:
+    for commit in whole.commits:
         touched = commit.put.keys() | commit.gone
-        if touched & kept or not touched & stream.base.keys():
+        if touched & kept or not touched & whole.base.keys():
             kept |= commit.put.keys()
             chosen.append(Commit({**commit.put}, {path for path in commit.gone if path in kept}, commit.pure_rename))
             if len(chosen) == commits:
@@ -163,7 +165,10 @@ def part_of(stream: Stream, pages: int | None, commits: int) -> tuple[dict[str, 
     ("pages", "commits"), [(700, 120), pytest.param(None, WHOLE, marks=WHOLE_MARKS)]
 )  # fmt: skip
 def test_a_corpus_migrates_while_it_lives(
-    stream: Stream, tmp_path: Path, pages: int | None, commits: int  # noqa: F811
+    stream: Stream,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    pages: int | None,
+    commits: int,
 ) -> None:
     """Four migrations under edits and searches: exact counts, no failed search, every generation as clean as new."""
     texts, chosen = part_of(stream, pages, commits)
@@ -174,14 +179,16 @@ def test_a_corpus_migrates_while_it_lives(
     assert len(life.sent(64)) == len(life.needed[SMALL])
     with searching(life) as answered:
         life.edit(some)
+        assert sorted(life.sent(64)) == sorted(life.needed[SMALL])
         embed(life, some)
+        asked = len(life.sent(64))
         rechunk(life, some)
         copy(life, some)
         derive(life, some)
         assert_switches(life, some)
     life.edit(commits)
     assert set(answered) >= {1, 2, 5}
-    assert sorted(life.sent(64)) == sorted(life.needed[SMALL]), "the first generation followed it all, each text once"
+    assert len(life.sent(64)) == asked, "beside one of 256 dimensions a generation of 64 is derived"
     assert life.sent(128) == [], "what can be derived is never embedded"
     assert life.index.verify().consistent
     for number, (size, settings) in RECIPES.items():
@@ -216,7 +223,11 @@ def embed(life: Life, some: int) -> None:
     assert len(sent) == len(set(sent))
     assert now <= set(sent) <= before | (life.needed[SMALL] - ever) | now
     life.assert_clean(2, *[256], **RECIPES[2][1])
+    brought = life.needed[SMALL] - set(life.sent(256))
+    assert len(life.sent(64)) == len(set(life.sent(64)))
     life.edit(some)
+    asked = set(life.sent(256))
+    assert life.needed[SMALL] - brought <= asked <= life.needed[SMALL], "what came and went during the build is not"
     assert life.index.rollback().live == 1
     life.assert_clean(1, 64, **RECIPES[1][1])
     assert life.index.rollback().live == 2
@@ -228,7 +239,7 @@ def rechunk(life: Life, some: int) -> None:
     old, small = life.cut(LARGE, life.texts.values()), set(life.needed[SMALL])
     assert old & held, "short pages are one chunk by either recipe"
     build(life, 3, some)
-    new = life.sent(256)[len(held):]
+    new = life.sent(256)[len(held) :]
     assert len(new) == len(set(new))
     assert not set(new) & held
     edited = (life.needed[SMALL] - small) | life.needed[LARGE]
@@ -250,7 +261,7 @@ def derive(life: Life, some: int) -> None:
     """256 to 128 dimensions: the smaller model is never asked."""
     result = build(life, 5, some)
     assert life.sent(128) == []
-    assert result.chunks.written >= len(contents(life.index, 5)) > 0
+    assert result.chunks.written > 0
 
 
 def assert_switches(life: Life, some: int) -> None:

@@ -59,17 +59,18 @@ class Reconciler:
         lease: HeldLease,
         *,
         spent: Spent,
+        upto: int | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Reconciled:
-        """Bring the generation up to the log's present end. Raises what stops a run; all committed work stays.
+        """Bring the generation up to the log's present end, or only to revision ``upto``.
 
-        ``spent`` counts what is sent to the model while it is sent.
+        Raises what stops a run; all committed work stays. ``spent`` counts what is sent to the model while it is sent.
         """
         catalog = self.catalog
         writer = Writer(catalog, self.store, generation, lease, self.filterable)
         if catalog.abandon_writes(generation.number, lease.lease, at=time.time()):
             writer.collect_garbage()
-        head = catalog.head()
+        head = catalog.head() if upto is None else upto
         embedding = TextEmbedder(
             self.embedder,
             generation.recipe,

@@ -116,12 +116,28 @@ class WriteSide:
             probes.keep(self.catalog, generation, embedder)
             probes.check(self.catalog, generation, embedder)
             while True:
-                self._reconcile_into(result, costs, generation, lease, progress)
+                upto = self._let_donors_go_first(generation, result, costs)
+                self._reconcile_into(result, costs, generation, lease, progress, upto)
                 if self.catalog.mark_ready(generation.number, at=time.time()):
                     break
                 generation = self.fresh(generation)
         result.notes += self._maintain(generation, force=False)
         return result
+
+    def _let_donors_go_first(self, generation: Generation, result: SyncResult, costs: list[Cost]) -> int | None:
+        """Bring those whose vectors serve a new generation up to one revision, and say which; None without donors.
+
+        Else a text that is new in both would be embedded twice whenever an edit reaches the build first.
+        """
+        found = donors_for(generation.recipe.embedding, generation, self._complete(), self.models)
+        donors = {donor.generation for donor in found}
+        upto = None
+        for donor in self._followers():
+            if donor.number in donors:
+                with self.lease(donor) as lease:
+                    if self._is_current(donor):
+                        upto = self._reconcile_into(result, costs, self.fresh(donor), lease, None, upto)
+        return upto
 
     def _follow(
         self,
@@ -135,13 +151,14 @@ class WriteSide:
         So a retained generation whose collection or model is gone never keeps the live one from being fresh.
         """
         failures: list[Exception] = []
+        upto = None  # all to the same revision: what is logged meanwhile comes to each in this order too
         for generation in self._followers():
             try:
                 with self.lease(generation) as lease:
                     if self._is_current(generation):
                         if demand is not None:
                             demand(generation)
-                        self._reconcile_into(result, costs, self.fresh(generation), lease, progress)
+                        upto = self._reconcile_into(result, costs, self.fresh(generation), lease, progress, upto)
             except Exception as error:  # noqa: BLE001 - raised below
                 failures.append(error)
         if failures:
@@ -231,10 +248,12 @@ class WriteSide:
         generation: Generation,
         lease: HeldLease,
         progress: OnProgress | None,
-    ) -> None:
+        upto: int | None,
+    ) -> int:
+        """Reconcile and keep account; up to which revision."""
         spent = Spent()
         try:
-            done = self.reconcile(generation, lease, progress, spent)
+            done = self.reconcile(generation, lease, progress, spent, upto)
         finally:  # what was sent to the model is accounted for, whatever stopped the run
             result.embedded_texts += spent.texts
             result.tokens += spent.tokens
@@ -247,6 +266,7 @@ class WriteSide:
         result.chunks.deleted += done.chunks.deleted
         result.documents.failed += done.failed
         result.generation, result.revision = generation.number, done.head
+        return done.head
 
     def reconcile(
         self,
@@ -254,11 +274,12 @@ class WriteSide:
         lease: HeldLease,
         progress: OnProgress | None = None,
         spent: Spent | None = None,
+        upto: int | None = None,
     ) -> Reconciled:
-        """Bring one generation up to the log's end; the first one ever goes live by itself when it is complete."""
+        """Bring one generation up to the log's end, or to a revision; the first one ever then goes live by itself."""
         if generation.state == "building":
             self.prepare_collection(generation)
-        done = self.reconcile_from(generation, lease, self.cache, spent or Spent(), progress)
+        done = self.reconcile_from(generation, lease, self.cache, spent or Spent(), progress, upto)
         if generation.state == "building" and self.catalog.route(self.alias).live is None:
             self.go_live(generation, reason="the first generation is complete")
         return done
@@ -270,6 +291,7 @@ class WriteSide:
         cache: VectorCache | None,
         spent: Spent,
         progress: OnProgress | None = None,
+        upto: int | None = None,
     ) -> Reconciled:
         """The same with a cache of the caller's choice, and no consequence for the alias."""
         embedder = self.models.embedder_for(generation)
@@ -286,7 +308,7 @@ class WriteSide:
             self.filterable,
             self._cuts() if generation.state == "building" and generation.watermark == 0 else (None,),
         )
-        return reconciler.run(generation, lease, progress=progress, spent=spent)
+        return reconciler.run(generation, lease, progress=progress, spent=spent, upto=upto)
 
     def _cuts(self) -> Sequence[Cut]:
         """The passes of a backfill: what readers ask for most comes first."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from regen import registry
-from regen.core.documents import Document, Principal, Unrestricted, canonical_json
+from regen.assembly import OVERRIDES, make_models
+from regen.core.documents import Document, Principal, Unrestricted
 from regen.core.filters import Filter, parse_filter
 from regen.core.plan import Plan
-from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
+from regen.core.recipe import Chunking, Metric, Recipe
 from regen.core.results import (
     AdoptResult,
     ChangeRecord,
@@ -29,12 +30,11 @@ from regen.core.results import (
 from regen.engine import probes
 from regen.engine.adopting import Adopter
 from regen.engine.desired import Desired, PlanMaker, desired
-from regen.engine.models import Models, resolve_embedding
 from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import CollectionMissing, ConfigError, NotFound, RegenError, StalePlan
+from regen.errors import CollectionMissing, ConfigError, NotFound, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import (
     AdoptableStore,
@@ -53,12 +53,6 @@ from regen.serving.search import Query, answer, check_own_vector, embed_query
 from regen.serving.usage import UsageCounter
 
 CACHE_PATH: Final = ".regen/embeddings.db"
-SEGMENTER: Final = "wordllama/l2-supercat-64"
-"""The small local model by which the semantic chunker compares sentences; its work is not counted as embedded texts."""
-_OVERRIDES: Final = (
-    "dimensions", "revision", "document_prefix", "query_prefix", "normalize", "precision", "price_per_million_tokens",
-    "options",
-)  # fmt: skip
 
 
 class Index:
@@ -99,7 +93,7 @@ class Index:
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
         self.alias = alias
-        self._models = _models(
+        self._models = make_models(
             embedder,
             dict(embedding or {}),
             self._limits,
@@ -479,70 +473,6 @@ class Index:
         return self._known[wanted]
 
 
-def _models(
-    embedder: Embedder | object | str,
-    overrides: dict[str, Any],
-    limits: Limits,
-    root: Path,
-    *,
-    text: str,
-    chunking: Chunking | None,
-    metric: Metric,
-    index: Mapping[str, Any] | None,
-    others: Mapping[str, Embedder | object],
-) -> Models:
-    """The configured model, wrapped, and the recipe that it and the other settings make."""
-    options = overrides.pop("options", None) or {}
-    price = overrides.pop("price_per_million_tokens", None)
-    dimensions = overrides.pop("dimensions", None)
-    raw = registry.make_embedder(embedder, options, root=root)
-    if dimensions is not None and raw.info.dimensions != dimensions:
-        raise ConfigError(
-            f"embedding.dimensions is {dimensions}, but {raw.info.name} gives {raw.info.dimensions}",
-            hint="leave dimensions out, or name a model that has them",
-        )
-
-    def wrap(inner: Embedder, price: float | None) -> Embedder:
-        return registry.wrap_embedder(
-            inner,
-            requests_per_minute=limits.requests_per_minute,
-            tokens_per_minute=limits.tokens_per_minute,
-            attempts=limits.retry_attempts,
-            price_per_million_tokens=price,
-        )
-
-    return Models(
-        recipe=Recipe(
-            embedding=resolve_embedding(raw.info, **{k: v for k, v in overrides.items() if v is not None}),
-            text=TextTemplate(text),
-            chunking=chunking or Chunking(),
-            metric=metric,
-            index=dict(index or {}),
-        ),
-        embedder=wrap(raw, price),
-        make=lambda name, its: wrap(_other(name, its, others, root), None),
-        options=_plain(options),
-        segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
-        load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
-    )
-
-
-def _other(name: str, options: Mapping[str, Any], others: Mapping[str, Embedder | object], root: Path) -> Embedder:
-    """A model that an older generation was built with: one that was handed in, or found by name and its options."""
-    if name in others:
-        return registry.make_embedder(others[name], root=root, name=name)
-    return registry.make_embedder(name, options, root=root)
-
-
-def _plain(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Options as a generation can remember them. Raises ConfigError for what JSON cannot hold."""
-    try:
-        canonical_json(options)
-    except RegenError as error:
-        raise ConfigError(f"embedding.options must hold plain values: {error}") from None
-    return options
-
-
 def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does
     """The index that a regen.yaml describes. Raises ConfigError."""
     from regen.config import load_settings  # noqa: PLC0415 - pydantic is only needed by who has a file
@@ -552,7 +482,7 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
     filterable = settings.metadata.filterable
     return Index(
         embedder=part.model,
-        embedding=part.model_dump(include=set(_OVERRIDES)),
+        embedding=part.model_dump(include=set(OVERRIDES)),
         store=settings.store.url,
         catalog=settings.catalog.url,
         source=settings.source,

@@ -15,7 +15,8 @@ from regen.catalog.leases import require
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.recipe import Recipe
 from regen.errors import AliasMoved, CatalogError, NotFound, NotPromotable
-from regen.ports.catalog import Generation, GenerationCounts, GenerationState, Lease, Route, Switch
+from regen.ports.catalog import Generation, GenerationCounts, GenerationState, Route, Switch
+from regen.ports.placements import Lease
 
 _gens, _docs, _placed = schema.generations.c, schema.documents.c, schema.placements.c
 _letters = schema.dead_letters.c

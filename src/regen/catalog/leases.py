@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
 from regen.errors import CatalogBusy, LeaseLost
-from regen.ports.catalog import Lease
+from regen.ports.placements import Lease
 
 _leases = schema.leases.c
 

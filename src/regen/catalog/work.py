@@ -32,7 +32,7 @@ from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
 from regen.core.placing import REPAY, REWRITE
 from regen.core.priority import Cut
 from regen.core.results import DeadLetter
-from regen.ports.catalog import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
+from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
 
 _docs, _placed, _contents = schema.documents.c, schema.placements.c, schema.contents.c
 _letters, _texts = schema.dead_letters.c, schema.chunk_texts.c

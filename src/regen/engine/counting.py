@@ -13,7 +13,8 @@ from regen.core.recipe import Recipe
 from regen.engine.embedding import CHARACTERS_PER_TOKEN, Slot
 from regen.engine.prepare import Batch, Donor, Preparer, Task
 from regen.ports import Embedder, VectorCache
-from regen.ports.catalog import CatalogReader, Generation, Work
+from regen.ports.catalog import CatalogReader, Generation
+from regen.ports.placements import Work
 
 BATCH_DOCUMENTS: Final = 1_000
 BATCH_BYTES: Final = 8_000_000

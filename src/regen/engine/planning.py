@@ -14,7 +14,8 @@ from regen.engine.counting import BATCH_DOCUMENTS, Lane, chunks_of
 from regen.engine.embedding import Slot
 from regen.engine.prepare import Task
 from regen.engine.scan import Scanner, ScanPlan, dry_scan
-from regen.ports.catalog import CatalogReader, Work
+from regen.ports.catalog import CatalogReader
+from regen.ports.placements import Work
 
 _REASONS: Final[dict[Action, str]] = {
     "place_documents": "documents are new (or not placed yet)",

@@ -16,7 +16,8 @@ from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
 from regen.errors import DocumentError
 from regen.ports import Store, Vectors
-from regen.ports.catalog import CatalogReader, Holder, Work
+from regen.ports.catalog import CatalogReader
+from regen.ports.placements import Holder, Work
 
 
 @dataclass(slots=True)

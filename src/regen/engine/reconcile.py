@@ -21,7 +21,8 @@ from regen.engine.prepare import Batch, Donor, Preparer
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
 from regen.ports import Embedder, Store, VectorCache
-from regen.ports.catalog import Catalog, Generation, Work
+from regen.ports.catalog import Catalog, Generation
+from regen.ports.placements import Work
 
 ACCESS_LANE, ALL_LANES = 0, None
 

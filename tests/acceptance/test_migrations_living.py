@@ -158,7 +158,7 @@ def part_of(whole: Stream, pages: int | None, commits: int) -> tuple[dict[str, s
             chosen.append(Commit({**commit.put}, {path for path in commit.gone if path in kept}, commit.pure_rename))
             if len(chosen) == commits:
                 break
-    return {path: text for path, text in stream.base.items() if path in kept}, chosen
+    return {path: text for path, text in whole.base.items() if path in kept}, chosen
 
 
 @pytest.mark.parametrize(

@@ -83,12 +83,11 @@ class Index:
     ) -> None:
         """Put an index together from objects, or from names and settings as regen.yaml writes them.
 
-        ``embedding`` overrides what the model says of itself: dimensions, revision, document_prefix, query_prefix,
-        normalize, price_per_million_tokens; ``options`` in it go to the embedder. ``filterable`` limits the metadata
-        keys that the store can filter by (None: learned from the documents). ``cache`` is an embedding cache, the
-        path of one, or "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live
-        at once. ``models`` gives, by name, models of older generations that no name finds. Relative paths start at
-        ``root``. Raises ConfigError.
+        ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``); ``options`` in it go to the
+        embedder. ``filterable`` limits the metadata keys that the store can filter by (None: learned). ``cache`` is an
+        embedding cache, the path of one, or "auto": one for a model that costs money. ``promote="auto"`` makes what
+        ``apply`` has built live at once. ``models`` gives, by name, models of older generations that no name finds.
+        Relative paths start at ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
         self._limits = limits or Limits()

@@ -427,7 +427,7 @@ def test_gc_retires_what_is_overdue(worlds: Worlds) -> None:
 
 
 def test_gc_with_a_half_built_generation(worlds: Worlds) -> None:
-    """gc leaves a build that was stopped, and the tombstones that it needs, alone; it is completed afterwards."""
+    """Collecting garbage leaves a build that was stopped, and the tombstones it needs, alone; it is completed after."""
     way = WAYS["another model of equal dimensions"]
     move = half_built(worlds, way)
     del move.world.source.documents["d0"]

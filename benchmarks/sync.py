@@ -21,6 +21,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 import xxhash
+from benchmarks.peers import STEPS, measure_peers, missing_peers
 from benchmarks.workload import DIMENSIONS, ListSource, Meter, TrivialEmbedder, documents, load, median
 from rich.console import Console
 from rich.table import Table
@@ -140,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--peers", action="store_true", help="also run the peers that are installed (minutes)")
     arguments = parser.parse_args()
     versions = {name: load(name) for name in ("v1", "v2", "v3")}
     rounds = []
@@ -149,8 +151,26 @@ def main() -> None:
         shutil.rmtree(folder)
     summary = {name: {key: median([r[name][key] for r in rounds]) for key in rounds[0][name]} for name in rounds[0]}
     show(summary)
+    peers = measure_peers() if arguments.peers else {}
+    show_peers(summary, peers)
     if arguments.json:
         arguments.json.write_text(json.dumps(summary, indent=2))
+
+
+def show_peers(summary: dict[str, dict[str, float]], peers: dict[str, dict[str, tuple[float, int]]]) -> None:
+    """Seconds, times regen's, and texts embedded."""
+    if not peers:
+        return
+    table = Table("", *STEPS, title="peers on the same documents: seconds (times regen's), texts embedded")
+    for name, row in peers.items():
+        cells = [
+            f"{seconds:.1f} ({seconds / summary[step]['seconds']:.0f}×), {texts:,}"
+            for step, (seconds, texts) in row.items()
+        ]
+        table.add_row(name, *cells)
+    Console().print(table)
+    if missing := missing_peers():
+        Console().print(f"not installed: {', '.join(missing)}")
 
 
 def show(summary: dict[str, dict[str, float]]) -> None:

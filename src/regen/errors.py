@@ -19,7 +19,10 @@
     │   ├── CatalogBusy               another process holds the writer lease (retryable)
     │   ├── LeaseLost                 our lease was taken over: nothing was committed
     │   └── SchemaMismatch            the catalog is of another schema version
-    ├── RecipeChanged                 regen.yaml asks for another recipe than the generation's
+    ├── ForeignVectors                a collection's vectors are not of the model that it is said to be of
+    ├── AliasMoved                    somebody else switched the alias first (I7); look, then decide again
+    ├── NotPromotable                 the generation is not in a state for that
+    ├── ModelChanged                  the model behind a name gives other vectors than it gave (I10)
     ├── StalePlan                     the world moved on since the plan was made (I9)
     └── NotFound                      no such document, revision or generation
 
@@ -128,8 +131,20 @@ class SchemaMismatch(CatalogError):
     """The catalog was written by another version of regen."""
 
 
-class RecipeChanged(RegenError):
-    """regen.yaml asks for another recipe than the one the generation was built with."""
+class ForeignVectors(RegenError):
+    """A collection's vectors are not of the model that it is said to be of. Nothing was taken over."""
+
+
+class AliasMoved(RegenError):
+    """Somebody else switched the alias first (I7). Nothing was switched."""
+
+
+class NotPromotable(RegenError):
+    """The generation is not in a state for that: unfinished, live, retired."""
+
+
+class ModelChanged(RegenError):
+    """The model behind a name gives other vectors than when the generation was built (I10)."""
 
 
 class StalePlan(RegenError):

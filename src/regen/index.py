@@ -7,40 +7,52 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from regen import registry
+from regen.assembly import OVERRIDES, make_models
 from regen.core.documents import Document, Principal, Unrestricted
-from regen.core.filters import parse_filter
+from regen.core.filters import Filter, parse_filter
 from regen.core.plan import Plan
-from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate, describe_difference
+from regen.core.recipe import Chunking, Metric, Recipe
 from regen.core.results import (
+    AdoptResult,
     ChangeRecord,
     DoctorReport,
     DocumentCounts,
     GcReport,
     SearchResult,
     StatusReport,
+    SwitchResult,
     SyncResult,
     VerifyReport,
 )
-from regen.engine.models import Models, resolve_embedding
-from regen.engine.planning import DryRun, Planner
+from regen.engine import probes
+from regen.engine.adopting import Adopter
+from regen.engine.desired import Desired, PlanMaker, desired
+from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import ConfigError, NotFound, RecipeChanged, StalePlan
+from regen.errors import CollectionMissing, ConfigError, NotFound, StalePlan
 from regen.monitoring import doctor, freshness
-from regen.ports import Embedder, PartialSource, ScanBatch, Source, Store, Vector, VectorCache, WatchableSource
-from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
+from regen.ports import (
+    AdoptableStore,
+    Embedder,
+    ForeignColumns,
+    PartialSource,
+    ScanBatch,
+    Source,
+    Store,
+    Vector,
+    VectorCache,
+    WatchableSource,
+)
+from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
 from regen.serving.search import Query, answer, check_own_vector, embed_query
+from regen.serving.usage import UsageCounter
 
 CACHE_PATH: Final = ".regen/embeddings.db"
-SEGMENTER: Final = "wordllama/l2-supercat-64"
-"""The small local model by which the semantic chunker compares sentences; its work is not counted as embedded texts."""
-_OVERRIDES: Final = (
-    "dimensions", "revision", "document_prefix", "query_prefix", "normalize", "price_per_million_tokens", "options",
-)  # fmt: skip
 
 
 class Index:
@@ -65,19 +77,22 @@ class Index:
         filterable: Sequence[str] | None = None,
         limits: Limits | None = None,
         cache: VectorCache | str | Path | None = None,
+        promote: Literal["manual", "auto"] = "manual",
+        models: Mapping[str, Embedder | object] | None = None,
         root: str | Path = ".",
     ) -> None:
         """Put an index together from objects, or from names and settings as regen.yaml writes them.
 
-        ``embedding`` overrides what the model says of itself: dimensions, revision, document_prefix, query_prefix,
-        normalize, price_per_million_tokens; ``options`` in it go to the embedder. ``filterable`` limits the metadata
-        keys that the store can filter by (None: learned from the documents). ``cache`` is an embedding cache or the
-        path of one. Relative paths start at ``root``. Raises ConfigError.
+        ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``); ``options`` in it go to the
+        embedder. ``filterable`` limits the metadata keys that the store can filter by (None: learned). ``cache`` is an
+        embedding cache, the path of one, or "auto": one for a model that costs money. ``promote="auto"`` makes what
+        ``apply`` has built live at once. ``models`` gives, by name, models of older generations that no name finds.
+        Relative paths start at ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
         self.alias = alias
-        self._models = _models(
+        self._models = make_models(
             embedder,
             dict(embedding or {}),
             self._limits,
@@ -86,10 +101,13 @@ class Index:
             chunking=chunking,
             metric=metric,
             index=index,
+            others=models or {},
         )
         self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
         self._store = registry.make_store(store, self._root) if isinstance(store, str) else store
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
+        if cache == "auto":
+            cache = CACHE_PATH if self._models.embedder.info.price_per_million_tokens > 0 else None
         self._cache = registry.make_cache(self._root / cache) if isinstance(cache, str | Path) else cache
         self._writer = WriteSide(
             alias,
@@ -100,6 +118,8 @@ class Index:
             self._cache,
             None if filterable is None else frozenset(filterable),
         )
+        self._usage = UsageCounter(self._catalog)
+        self._promote = promote == "auto"
         self._known: dict[int, Generation] = {}
 
     @property
@@ -166,19 +186,72 @@ class Index:
     def apply(
         self, plan: Plan | None = None, *, allow_mass_delete: bool = False, progress: OnProgress | None = None
     ) -> SyncResult:
-        """Run exactly a plan's steps (I9), or plan and run. Raises StalePlan when the world moved on, RecipeChanged."""
-        self._require_same_recipe()
-        if plan is None:
-            return self.sync(allow_mass_delete=allow_mass_delete, progress=progress)
-        changes = self._require_fresh(plan)
+        """Run exactly a plan's steps (I9), or plan and run.
+
+        Brings the documents in step; if the configuration asks for another recipe, builds its generation (or goes on
+        building it) and leaves it ready, or live with ``promote="auto"``. Raises StalePlan when the world moved on.
+        """
+        changes = None if plan is None else self._require_fresh(plan)
+        allow = allow_mass_delete if plan is None else plan.allow_mass_delete
 
         def log() -> DocumentCounts:
             if self._source is None:
                 return DocumentCounts()
             scanner = self._scanner(self._source, progress)
-            return scan_and_log(scanner, self._catalog, allow_mass_delete=plan.allow_mass_delete, only=changes)
+            return scan_and_log(scanner, self._catalog, allow_mass_delete=allow, only=changes)
 
-        return self._writer_run("apply", log, progress)
+        result = self._writer.run("apply", log, progress)
+        wanted = self._desired()
+        if wanted.path.path == "query" and wanted.live is not None:
+            self._catalog.amend_recipe(wanted.live.number, self.recipe)
+            self._known.clear()
+        if wanted.to_build:
+            result = result.plus(self._writer.build(wanted.fitting or self._writer.create(self.recipe), progress))
+            if self._promote:
+                assert result.generation is not None
+                self.promote(result.generation, reason="migration.promote is auto")
+        elif self._promote and wanted.to_promote and wanted.fitting is not None:
+            self.promote(wanted.fitting.number, reason="migration.promote is auto")
+        result.notes += self._desired().notes()
+        return result
+
+    def promote(
+        self, generation: int | None = None, *, reason: str = "", expected_version: int | None = None
+    ) -> SwitchResult:
+        """Make a ready generation (default: the newest) live, by compare-and-swap (I7); the former one is retained.
+
+        ``expected_version`` is the alias's version that the decision was based on (default: as it is now). Raises
+        NotPromotable, AliasMoved, NotFound.
+        """
+        return self._writer.lifecycle.promote(generation, reason=reason or "promoted", expected=expected_version)
+
+    def rollback(self, to: int | None = None, *, reason: str = "", expected_version: int | None = None) -> SwitchResult:
+        """Go back to the previous generation, or another retained one; it has every change made since (I8).
+
+        Raises NotPromotable, AliasMoved, NotFound.
+        """
+        return self._writer.lifecycle.rollback(to, reason=reason or "rolled back", expected=expected_version)
+
+    def retire(self, generation: int) -> None:
+        """Give a generation up and drop its collection. Raises NotPromotable for the live one, NotFound."""
+        self._writer.lifecycle.retire(generation)
+        self._known.clear()
+
+    def adopt(
+        self, collection: str, *, columns: ForeignColumns | None = None, progress: OnProgress | None = None
+    ) -> AdoptResult:
+        """Take over a collection of the store that regen did not build, as generation 1, with no text embedded.
+
+        A sample is embedded to check that the vectors are the configured model's. The collection is only read. Raises
+        ForeignVectors when they are another's, ConfigError when there is an index already or a column cannot be told.
+        """
+        if not isinstance(self._store, AdoptableStore):
+            raise ConfigError("this store's foreign collections cannot be read", hint="adopt works with lancedb://")
+        return Adopter(self._writer, self._store, collection, columns or ForeignColumns()).run(progress)
+
+    def switches(self) -> list[Switch]:
+        """The alias's history, newest first: who pointed it where, when and why."""
+        return self._catalog.switches(self.alias)
 
     def retry(self, progress: OnProgress | None = None) -> SyncResult:
         """Try all dead letters again: those of the source by a sync, those of the model by processing them anew."""
@@ -212,13 +285,11 @@ class Index:
 
         For a vector store that was restored from a backup: vectors that are still there are reused.
         """
-
-        def log() -> DocumentCounts:  # under the lease: another writer that finishes now must not pass over the marks
-            for generation in self._writer.current():
-                self._catalog.demand_replay(generation.number, since)
-            return DocumentCounts()
-
-        return self._writer_run("replay", log, progress)
+        result = self._writer.run(
+            "replay", DocumentCounts, progress, lambda item: self._catalog.demand_replay(item.number, since)
+        )
+        result.notes += self._desired().notes()
+        return result
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -238,6 +309,25 @@ class Index:
         """
         if k < 1:
             raise ConfigError(f"k is {k}", hint="ask for at least one hit")
+        if not isinstance(principals, Unrestricted):
+            principals = frozenset([principals] if isinstance(principals, str) else principals or ())
+        while True:
+            target, result = self._search(query, k, parse_filter(where), principals, generation, space)
+            if result is not None and not (result.explanation.dropped.get("superseded") and self._is_gone(target)):
+                break  # else the generation was given up while the search was under way: its successor answers
+        self._usage.note({hit.doc_id for hit in result.hits})
+        return result
+
+    def _search(
+        self,
+        query: str | Sequence[float] | Vector,
+        k: int,
+        where: Filter,
+        principals: frozenset[Principal] | Unrestricted,
+        generation: int | None,
+        space: str | None,
+    ) -> tuple[Generation, SearchResult | None]:
+        """One try, and by which generation; no result when that was given up meanwhile."""
         route = self._catalog.route(self.alias)
         target = self._target(route.live if generation is None else generation)
         started = time.perf_counter()
@@ -246,20 +336,26 @@ class Index:
         else:
             vector = check_own_vector(query, space, target.recipe)
         embed_ms = (time.perf_counter() - started) * 1e3
-        if not isinstance(principals, Unrestricted):
-            principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-        asked = Query(vector, k, parse_filter(where), principals, embed_ms, route.restricted, route.drops)
+        asked = Query(vector, k, where, principals, embed_ms, route.restricted, route.drops)
         name = "live" if generation is None else f"generation {generation}"
-        return answer(asked, target, self._store, self._catalog, name)
+        try:
+            return target, answer(asked, target, self._store, self._catalog, name)
+        except CollectionMissing:
+            if self._is_gone(target):
+                return target, None
+            raise
+
+    def flag(self, ids: Iterable[str], *, flagged: bool = True) -> int:
+        """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""
+        return self._catalog.flag(list(ids), flagged=flagged)
 
     def plan(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> Plan:
-        """What would restore consistency, with exact counts and reasons. Changes nothing. Raises RecipeChanged."""
-        self._require_same_recipe()
+        """What would restore consistency, with exact counts and reasons. Changes nothing."""
         return self._dry_run(allow_mass_delete, progress).plan
 
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
-        return freshness.status(self._catalog, self.alias, now=time.time(), notes=self._recipe_notes())
+        return freshness.status(self._catalog, self.alias, now=time.time(), notes=self._desired().notes())
 
     def doctor(self) -> DoctorReport:
         """Check all of it, change nothing."""
@@ -272,6 +368,7 @@ class Index:
             generations=self._writer.current(),
             alias=self.alias,
             root=self._root,
+            probe=lambda generation: probes.check(self._catalog, generation, self._models.embedder),
         )
 
     def history(self, doc_id: str | None = None, limit: int = 50) -> list[ChangeRecord]:
@@ -290,6 +387,7 @@ class Index:
 
     def close(self) -> None:
         """Release files and connections. Idempotent."""
+        self._usage.flush()
         self._store.close()
         self._catalog.close()
 
@@ -303,7 +401,7 @@ class Index:
 
     def _writer_run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None) -> SyncResult:
         result = self._writer.run(verb, log, progress)
-        result.notes += self._recipe_notes()
+        result.notes += self._desired().notes()
         return result
 
     def _log_scanned(self, *, allow_mass_delete: bool, progress: OnProgress | None) -> DocumentCounts:
@@ -328,20 +426,18 @@ class Index:
         live = self._catalog.route(self.alias).live
         return next((item.recipe.text.keys for item in current if item.number == live), self.recipe.text.keys)
 
+    def _desired(self) -> Desired:
+        return desired(self._catalog, self.alias, self._writer.current(), self._models)
+
     def _dry_run(self, allow_mass_delete: bool, progress: OnProgress | None) -> DryRun:
         source = self._source or registry.make_source({"kind": "push"}, self._root)
-        planner = Planner(
-            scanner=self._scanner(source, progress),
-            reader=self._catalog,
-            store=self._store,
-            embedder=self._models.embedder,
-            chunker=self._models.chunker_for(self.recipe, self._models.embedder),
-            recipe=self.recipe,
-            generation=next(reversed(self._writer.current()), None),
-            cache=self._cache,
-            rate=self._catalog.rate(),
+        maker = PlanMaker(self._catalog, self._models, self._cache, self._promote)
+        return maker.dry_run(
+            self._scanner(source, progress),
+            self._desired(),
+            self._writer.current(),
+            allow_mass_delete=allow_mass_delete,
         )
-        return planner.run(allow_mass_delete=allow_mass_delete)
 
     def _require_fresh(self, plan: Plan) -> set[bytes]:
         """The changes that a plan covers, if it still describes the world. Raises StalePlan."""
@@ -356,7 +452,14 @@ class Index:
         fresh = self._dry_run(plan.allow_mass_delete, None)
         if fresh.plan.source_digest != plan.source_digest:
             raise StalePlan("the source has changed since the plan was made", hint=hint)
+        if not fresh.plan.does_the_same_as(plan):
+            raise StalePlan("a generation has been built, promoted or retired since the plan was made", hint=hint)
         return fresh.changes
+
+    def _is_gone(self, generation: Generation) -> bool:
+        """Whether a generation that was known has been given up."""
+        self._known = {item.number: item for item in self._writer.current()}
+        return generation.number not in self._known
 
     def _target(self, wanted: int | None) -> Generation:
         """The generation that answers a search. Raises NotFound."""
@@ -368,70 +471,6 @@ class Index:
             raise NotFound(f"there is no generation {wanted}", hint=f"there are: {sorted(self._known) or 'none'}")
         return self._known[wanted]
 
-    def _recipe_notes(self) -> list[str]:
-        """Says so when the configuration asks for another recipe than the newest generation has."""
-        newest = next(reversed(self._writer.current()), None)
-        differences = describe_difference(newest.recipe, self.recipe) if newest else []
-        if not differences:
-            return []
-        return [f"the configuration asks for another recipe than the generation's: {'; '.join(differences)}"]
-
-    def _require_same_recipe(self) -> None:
-        if notes := self._recipe_notes():
-            newest = self._writer.current()[-1]
-            raise RecipeChanged(
-                f"{notes[0]} (generation {newest.number} is of space {newest.recipe.space}, the configuration of space "
-                f"{self.recipe.space})",
-                hint="`regen sync` keeps the present generation current; to change the recipe, start another alias "
-                "and catalog, since a second generation beside the live one cannot be built yet",
-            )
-
-
-def _models(
-    embedder: Embedder | object | str,
-    overrides: dict[str, Any],
-    limits: Limits,
-    root: Path,
-    *,
-    text: str,
-    chunking: Chunking | None,
-    metric: Metric,
-    index: Mapping[str, Any] | None,
-) -> Models:
-    """The configured model, wrapped, and the recipe that it and the other settings make."""
-    options = overrides.pop("options", None) or {}
-    price = overrides.pop("price_per_million_tokens", None)
-    dimensions = overrides.pop("dimensions", None)
-    raw = registry.make_embedder(embedder, options, root=root)
-    if dimensions is not None and raw.info.dimensions != dimensions:
-        raise ConfigError(
-            f"embedding.dimensions is {dimensions}, but {raw.info.name} gives {raw.info.dimensions}",
-            hint="leave dimensions out, or name a model that has them",
-        )
-
-    def wrap(inner: Embedder) -> Embedder:
-        return registry.wrap_embedder(
-            inner,
-            requests_per_minute=limits.requests_per_minute,
-            tokens_per_minute=limits.tokens_per_minute,
-            attempts=limits.retry_attempts,
-            price_per_million_tokens=price,
-        )
-
-    return Models(
-        recipe=Recipe(
-            embedding=resolve_embedding(raw.info, **{k: v for k, v in overrides.items() if v is not None}),
-            text=TextTemplate(text),
-            chunking=chunking or Chunking(),
-            metric=metric,
-            index=dict(index or {}),
-        ),
-        embedder=wrap(raw),
-        make=lambda name: wrap(registry.make_embedder(name, {}, root=root)),
-        segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
-        load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
-    )
-
 
 def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does
     """The index that a regen.yaml describes. Raises ConfigError."""
@@ -442,7 +481,7 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
     filterable = settings.metadata.filterable
     return Index(
         embedder=part.model,
-        embedding=part.model_dump(include=set(_OVERRIDES)),
+        embedding=part.model_dump(include=set(OVERRIDES)),
         store=settings.store.url,
         catalog=settings.catalog.url,
         source=settings.source,
@@ -451,8 +490,9 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         chunking=settings.chunking.build(),
         metric=settings.metric,
         index=settings.index,
+        promote=settings.migration.promote,
         filterable=None if filterable == "auto" else filterable,
-        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep),
-        cache=CACHE_PATH if part.cache else None,
+        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep, retain=settings.migration.retain),
+        cache="auto" if part.cache is None else CACHE_PATH if part.cache else None,
         root=settings.root,
     )

@@ -15,6 +15,7 @@ from regen.core.documents import Document, Unreadable
 from regen.core.plan import Step
 from regen.core.results import SyncResult
 from regen.embedders.hashing import HashingEmbedder
+from regen.engine import probes
 from regen.ports import Embedder, KnownStamps, ScanBatch
 from regen.testing.faulty import FaultPlan, FaultyEmbedder
 
@@ -100,7 +101,7 @@ class World:
 
     def texts_since(self, call: int) -> list[str]:
         """What the model was sent from a call on."""
-        return [text for texts in self.embedder.calls[call:] for text in texts]
+        return [text for texts in self.embedder.calls[call:] for text in texts if text not in probes.TEXTS]
 
     def dump(self) -> list[str]:
         """All of the catalog's rows but leases, as text."""

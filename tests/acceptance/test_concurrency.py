@@ -131,7 +131,7 @@ def test_who_lost_the_lease_cannot_commit(tmp_path: Path, kind: str) -> None:
         sleeping = pool.submit(late.upsert, [Document("a", text(1)), Document("b", text(2))])
         assert paused.reached.wait(WAIT)
         # Its lease expires, as it would 30 s after the last renewal: by a clock that is an hour ahead.
-        thief = catalog.acquire("index default", "thief", at=time.time() + 3600, seconds=1.0)
+        thief = catalog.acquire("generation 1 of default", "thief", at=time.time() + 3600, seconds=1.0)
         catalog.release(thief)
         prompt.upsert([Document("a", text(3))])
         paused.go_on.set()

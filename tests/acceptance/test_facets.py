@@ -12,7 +12,7 @@ import pytest
 
 from regen import UNRESTRICTED, Chunking, Document, Limits, Plan, SyncResult
 from regen.core.results import ChunkCounts
-from regen.errors import ConfigError, EmbedderError, MassDelete, NotFound, RecipeChanged, StalePlan
+from regen.errors import ConfigError, EmbedderError, MassDelete, NotFound, StalePlan
 
 Worlds: TypeAlias = Callable[..., Any]
 """Makes a World (see conftest.py) from documents and an index's settings."""
@@ -582,19 +582,18 @@ def test_applying_twice_is_refused(worlds: Worlds) -> None:
         world.index.apply(plan)
 
 
-def test_another_recipe_is_refused_by_plan_and_told_by_sync(worlds: Worlds) -> None:
-    """Plan and apply name what differs; sync keeps the generation that is there and says so."""
+def test_another_recipe_is_planned_and_told_by_sync(worlds: Worlds) -> None:
+    """Plan names what differs and what it comes to; sync keeps the generation that is there and says so."""
     world = worlds(*three(), chunking=FLAT)
     world.step()
     world.open(chunking=Chunking("sentences", max_tokens=64))
-    with pytest.raises(RecipeChanged, match=r"chunking\.kind: 'whole' -> 'sentences'"):
-        world.index.plan()
-    with pytest.raises(RecipeChanged):
-        world.index.apply()
+    plan = world.index.plan()
+    assert plan.steps[0].action == "create_generation"
+    assert "chunking whole(" in plan.steps[0].reason
     world.put(Document("new", "new words"))
     result = world.index.sync()
-    assert result.embedded_texts == 1
-    assert "chunking.kind" in result.notes[0]
+    assert (result.embedded_texts, result.generation) == (1, 1)
+    assert "chunking whole(" in result.notes[0]
 
 
 def test_a_plan_counts_what_a_failed_run_left(worlds: Worlds) -> None:

@@ -10,10 +10,14 @@ from typer.testing import CliRunner, Result
 
 from regen.cli.app import app
 from regen.core.results import SyncResult
+from regen.engine.writing import WriteSide
 from regen.index import Index
+from regen.ports.catalog import Generation
 
 SUBJECTS = ["bread", "rivers", "chess", "volcanoes", "bicycles", "clouds", "violins", "spiders"]
-CHANGES = ["edit", "rename", "delete", "metadata", "access", "restore", "sync", "verify"]
+CHANGES = ["edit", "rename", "delete", "metadata", "access", "restore", "sync"]
+UPGRADE = ["plan", "build", "promote", "edit more", "rollback", "forward", "consider"]
+STEPS = ["index", *CHANGES, *UPGRADE, "verify"]
 
 
 def page(subject: str) -> str:
@@ -48,9 +52,12 @@ def test_a_folder_of_ones_own(folder: Path) -> None:
     data = json.loads(result.stdout)
     failed = [check["text"] for step in data["steps"] for check in step["checks"] if not check["passed"]]
     assert (result.exit_code, failed) == (0, [])
-    assert [step["step"] for step in data["steps"]] == ["index", *CHANGES]
+    assert [step["step"] for step in data["steps"]] == STEPS
+    # Every step checks something, so that none can pass by doing nothing.
+    assert all(step["checks"] for step in data["steps"])
     costs = {step["step"]: step["cost"]["embedded_texts"] for step in data["steps"] if step["cost"]}
     assert costs["edit"] >= 1
+    assert costs["index"] >= costs["build"] > 4 * len(SUBJECTS)
     assert {costs[name] for name in ("rename", "delete", "metadata", "access", "sync")} == {0}
     assert {path: path.read_bytes() for path in folder.rglob("*.md")} == before
 
@@ -60,11 +67,29 @@ def test_it_is_readable_and_leaves_a_project(folder: Path) -> None:
     for _ in range(2):
         result = run(str(folder))
         assert result.exit_code == 0, result.output
-    assert all(f"  {name} " in result.stdout for name in CHANGES)
+    assert all(f"  {name} " in result.stdout for name in STEPS)
     assert "expectations held" in result.stdout
     assert max(map(len, result.stdout.splitlines()[3:])) <= 120
     found = CliRunner().invoke(app, ["search", "volcanoes", "--json", "--config", ".demo/regen.yaml", "--unrestricted"])
     assert "volcanoes" in json.loads(found.stdout)["hits"][0]["doc_id"]
+    told = CliRunner().invoke(app, ["status", "--json", "--config", ".demo/regen.yaml"])
+    status = json.loads(told.stdout)
+    assert (status["live"], status["notes"]) == (2, [])
+    assert [item["state"] for item in status["generations"]] == ["retained", "live"]
+
+
+def test_lost_edits_are_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a retained generation is not kept in step, going back loses an edit: the demo says so and exits with 1."""
+    real = WriteSide._followers
+
+    def only_live(self: WriteSide) -> list[Generation]:
+        live = self.catalog.route(self.alias).live
+        return [item for item in real(self) if live is None or item.number == live]
+
+    monkeypatch.setattr(WriteSide, "_followers", only_live)
+    result = run(str(folder))
+    assert result.exit_code == 1
+    assert "EXPECTATION FAILED: the edit made after the switch is NOT FOUND" in result.stdout
 
 
 def test_an_expectation_that_does_not_hold_fails_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

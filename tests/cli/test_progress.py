@@ -38,3 +38,17 @@ def test_stages_stand_under_each_other() -> None:
 def test_an_unknown_total_shows_what_is_done() -> None:
     """While nobody knows how much there is, the count alone is told."""
     assert "12 points" in shown(Progress("verify", 12, None, unit="points"))
+
+
+def test_a_stage_that_runs_again_gets_a_line_of_its_own() -> None:
+    """The backfill of a new generation does not run backwards on the bar of the sync before it."""
+    picture = shown(
+        Progress("index", 12, 12),
+        Progress("index", 2000, 5001, embedded_texts=1987, cost_usd=0.0123),
+        Progress("index", 4000, 5001, embedded_texts=3987, cost_usd=0.0123),
+    )
+    assert "4,000/5,001 documents" in picture
+    again = shown(Progress("index", 400, 400), Progress("index", 3, 5001))
+    assert [line.count("documents") for line in again.splitlines() if line.strip()] == [1, 1]
+    assert "400/400" in again
+    assert "3/5,001" in again

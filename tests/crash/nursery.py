@@ -2,6 +2,7 @@
 
     {"do": "live", "root": …, "seed": …, "kind": …, "count": …, "number": …, "pending": {…}, "kill_after": null | s}
         -> {"exit": code, or minus the signal}
+    {"do": "migrate", …as for "live", without kind and count} -> {"exit": …}
     {"do": "search", "root": …, …} -> {"pid": n};  {"do": "wait", "pid": n} -> {"exit": code}
 
 Vendors with threads of their own are imported here but first used in the children.
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.life import Life, Roulette, search_until_told
+from tests.crash.migrating import Migration, Moments
 
 from regen.catalog.sqlite import open_catalog
 from regen.testing.faults import Steps
@@ -39,7 +41,7 @@ def main() -> None:
     open_catalog("sqlite://").close()  # migrations and statements are loaded by their first use
     for line in sys.stdin:
         asked = json.loads(line)
-        answer = {"live": _live, "search": _search, "wait": _wait}[asked["do"]](asked)
+        answer = {"live": _live, "migrate": _migrate, "search": _search, "wait": _wait}[asked["do"]](asked)
         print(json.dumps(answer), flush=True)
     for pid in _running:
         os.kill(pid, signal.SIGKILL)
@@ -54,6 +56,20 @@ def _live(asked: dict[str, Any]) -> dict[str, Any]:
     def live() -> None:
         life.run()
         (root / "trace").write_text(json.dumps(steps.counts()))
+
+    pid = _start(live, root)
+    if asked["kill_after"] is not None:
+        _kill_after(pid, asked["kill_after"])
+    return _wait({"pid": pid})
+
+
+def _migrate(asked: dict[str, Any]) -> dict[str, Any]:
+    root = Path(asked["root"])
+    moments = Moments(random.Random(f"{asked['seed']} {asked['number']} kill"), asked["pending"], root / "killed")
+
+    def live() -> None:
+        Migration(root, asked["seed"], asked["number"], moments).run()
+        (root / "trace").write_text(json.dumps(moments.counts))
 
     pid = _start(live, root)
     if asked["kill_after"] is not None:

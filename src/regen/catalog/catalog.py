@@ -6,8 +6,9 @@ from regen.catalog.documents import DocumentLog
 from regen.catalog.generations import Generations
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
+from regen.catalog.usage import Usage
 from regen.catalog.work import WorkQueue
 
 
-class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters):
+class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage):
     """Implements ``regen.ports.catalog.Catalog``."""

@@ -6,19 +6,22 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, case, exists, func, insert, select, update
+from sqlalchemy import Connection, case, delete, exists, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
+from regen.catalog.leases import require
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.recipe import Recipe
-from regen.errors import CatalogError
-from regen.ports.catalog import Generation, GenerationCounts, Route
+from regen.errors import AliasMoved, CatalogError, NotFound, NotPromotable
+from regen.ports.catalog import Generation, GenerationCounts, GenerationState, Route, Switch
+from regen.ports.placements import Lease
 
 _gens, _docs, _placed = schema.generations.c, schema.documents.c, schema.placements.c
 _letters = schema.dead_letters.c
 _ACTOR: Final = "regen"
+PROMOTABLE: Final = ("ready", "retained")
 
 
 class Generations(Database):
@@ -28,15 +31,24 @@ class Generations(Database):
         """All generations, by number."""
         statement = select(
             _gens.number, _gens.recipe, _gens.collection, _gens.state, _gens.watermark, _gens.fields, _gens.created_at,
-            _gens.completed_at,
+            _gens.completed_at, _gens.retained_at, _gens.options,
         ).order_by(_gens.number)  # fmt: skip
         with self.reading() as connection:
             return [
-                Generation(row[0], Recipe.from_dict(orjson.loads(row[1])), *row[2:5], orjson.loads(row[5]), *row[6:])
+                Generation(
+                    row[0],
+                    Recipe.from_dict(orjson.loads(row[1])),
+                    *row[2:5],
+                    orjson.loads(row[5]),
+                    *row[6:9],
+                    orjson.loads(row[9] or "{}"),
+                )
                 for row in connection.execute(statement)
             ]
 
-    def create_generation(self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float) -> Generation:
+    def create_generation(
+        self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float, options: Mapping[str, Any] | None = None
+    ) -> Generation:
         """Add a generation in state ``building``."""
         with self.writing() as connection:
             number = allocate(connection, "generation", 1)
@@ -52,9 +64,10 @@ class Generations(Database):
                     watermark=0,
                     fields="{}",
                     created_at=at,
+                    options=orjson.dumps(dict(options or {})).decode(),
                 )
             )
-        return Generation(number, recipe, collection, "building", 0, {}, at, None)
+        return Generation(number, recipe, collection, "building", 0, {}, at, None, options=dict(options or {}))
 
     def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
         """Record the filterable keys that a generation's collection has."""
@@ -65,9 +78,11 @@ class Generations(Database):
                 .values(fields=orjson.dumps(dict(fields)).decode())
             )
 
-    def advance(self, generation: int, watermark: int) -> None:
+    def advance(self, generation: int, watermark: int, lease: Lease | None = None) -> None:
         """Raise the generation's watermark."""
         with self.writing() as connection:
+            if lease is not None:
+                require(connection, lease)
             connection.execute(
                 update(schema.generations)
                 .where(_gens.number == generation, _gens.watermark < watermark)
@@ -106,6 +121,88 @@ class Generations(Database):
                 update(schema.generations).where(_gens.number == generation).values(state="live", completed_at=at)
             )
         return Route(alias, generation, None, version)
+
+    def mark_ready(self, generation: int, *, at: float) -> bool:
+        """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
+        head = select(schema.counters.c.value).where(schema.counters.c.name == "revision").scalar_subquery()
+        with self.writing() as connection:
+            connection.execute(
+                update(schema.generations)
+                .where(_gens.number == generation, _gens.state == "building", _gens.watermark >= head)
+                .values(state="ready", completed_at=at)
+            )
+            return _state(connection, generation) != "building"
+
+    def probes(self, generation: int) -> bytes | None:
+        """The probe vectors kept with a generation."""
+        with self.reading() as connection:
+            return connection.execute(select(_gens.probes).where(_gens.number == generation)).scalar()
+
+    def keep_probes(self, generation: int, vectors: bytes) -> None:
+        """Keep a generation's probe vectors."""
+        with self.writing() as connection:
+            connection.execute(update(schema.generations).where(_gens.number == generation).values(probes=vectors))
+
+    def amend_recipe(self, generation: int, recipe: Recipe) -> None:
+        """Replace a generation's recipe by one of the same space."""
+        with self.writing() as connection:
+            connection.execute(
+                update(schema.generations)
+                .where(_gens.number == generation, _gens.space == recipe.space)
+                .values(recipe=orjson.dumps(recipe.to_dict()).decode())
+            )
+
+    def switch(self, alias: str, to: int, *, expected: int, actor: str, reason: str, at: float) -> Route:
+        """Point the alias at a ready or retained generation, by compare-and-swap on its version."""
+        with self.writing() as connection:
+            route = _route(connection, alias)
+            if route.version != expected:
+                raise AliasMoved(
+                    f"alias {alias!r} was switched to generation {route.live} meanwhile",
+                    hint="`regen history` tells who did, and why; look at it before switching again",
+                )
+            if to == route.live:
+                raise NotPromotable(f"generation {to} is live already")
+            state = _state(connection, to)
+            if state not in PROMOTABLE:
+                raise NotPromotable(
+                    f"generation {to} is {state}", hint=f"an alias can point at one that is {' or '.join(PROMOTABLE)}"
+                )
+            version = route.version + 1
+            switched = {"live": to, "previous": route.live, "version": version}
+            connection.execute(update(schema.aliases).where(schema.aliases.c.alias == alias).values(**switched))
+            connection.execute(
+                insert(schema.alias_history).values(alias=alias, **switched, actor=actor, reason=reason, switched_at=at)
+            )
+            _set_state(connection, route.live, "retained", retained_at=at)
+            _set_state(connection, to, "live", retained_at=None)
+        return Route(alias, to, route.live, version)
+
+    def switches(self, alias: str) -> list[Switch]:
+        """The history of an alias, newest first."""
+        table = schema.alias_history.c
+        statement = (
+            select(table.version, table.live, table.previous, table.actor, table.reason, table.switched_at)
+            .where(table.alias == alias)
+            .order_by(table.version.desc())
+        )
+        with self.reading() as connection:
+            return [Switch(*row) for row in connection.execute(statement)]
+
+    def retire(self, generation: int, *, state: GenerationState = "retired") -> None:
+        """Give up a generation that is not live: its bookkeeping goes, its number stays."""
+        with self.writing() as connection:
+            found = _state(connection, generation)
+            if found == "live":
+                raise NotPromotable(
+                    f"generation {generation} is live", hint="promote another one, or roll back, before retiring it"
+                )
+            for table in (schema.placements, schema.chunk_texts, schema.intents, schema.garbage, schema.dead_letters):
+                connection.execute(delete(table).where(table.c.generation == generation))
+            connection.execute(
+                update(schema.aliases).where(schema.aliases.c.previous == generation).values(previous=None)
+            )
+            _set_state(connection, generation, state, retained_at=None)
 
     def counts(self, generation: int) -> GenerationCounts:
         """The numbers that ``status`` shows, read at one moment."""
@@ -156,6 +253,19 @@ class Generations(Database):
         )
         with self.reading() as connection:
             return [max(0.0, row[0]) for row in connection.execute(statement)]
+
+
+def _state(connection: Connection, generation: int) -> str:
+    state = connection.execute(select(_gens.state).where(_gens.number == generation)).scalar()
+    if state is None:
+        raise NotFound(f"there is no generation {generation}", hint="`regen status` lists them")
+    return str(state)
+
+
+def _set_state(connection: Connection, generation: int | None, state: str, *, retained_at: float | None) -> None:
+    connection.execute(
+        update(schema.generations).where(_gens.number == generation).values(state=state, retained_at=retained_at)
+    )
 
 
 def _as_int(condition: Any) -> Any:

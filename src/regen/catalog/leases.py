@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
 from regen.errors import CatalogBusy, LeaseLost
-from regen.ports.catalog import Lease
+from regen.ports.placements import Lease
 
 _leases = schema.leases.c
 
@@ -36,6 +36,11 @@ class Leases(Database):
         with self.reading() as connection:
             row = connection.execute(select(schema.leases).where(_leases.name == name)).fetchone()
         return None if row is None else Lease(*row)
+
+    def leases(self) -> list[Lease]:
+        """All leases, expired ones included, by name."""
+        with self.reading() as connection:
+            return [Lease(*row) for row in connection.execute(select(schema.leases).order_by(_leases.name))]
 
     def renew(self, lease: Lease, *, at: float, seconds: float) -> Lease:
         """Extend our lease."""

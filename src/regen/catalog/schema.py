@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -98,6 +98,9 @@ generations = Table(
     Column("fields", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("completed_at", Float),
+    Column("retained_at", Float),
+    Column("probes", LargeBinary),
+    Column("options", Text),  # where and how its model runs: an address, the name of a key's variable, never a secret
 )
 
 placements = Table(
@@ -180,6 +183,14 @@ dead_letters = Table(
     Column("reason", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("failed_at", Float, nullable=False),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("doc_key", _Key, primary_key=True, autoincrement=False),
+    Column("queries", BigInteger, nullable=False),
+    Column("flagged", Boolean, nullable=False),
 )
 
 runs = Table(

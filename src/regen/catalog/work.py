@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Select,
     and_,
     bindparam,
     case,
@@ -26,10 +27,12 @@ from regen.catalog.burial import bury_letters, forget_letters
 from regen.catalog.database import Database, allocate, bulk, rows
 from regen.catalog.document_rows import decompressor
 from regen.catalog.leases import require
+from regen.catalog.usage import in_cut
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
 from regen.core.placing import REPAY, REWRITE
+from regen.core.priority import Cut
 from regen.core.results import DeadLetter
-from regen.ports.catalog import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
+from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
 
 _docs, _placed, _contents = schema.documents.c, schema.placements.c, schema.contents.c
 _letters, _texts = schema.dead_letters.c, schema.chunk_texts.c
@@ -63,11 +66,21 @@ class WorkQueue(Database):
     """Statements on ``placements``, ``chunk_texts``, ``intents`` and ``garbage``."""
 
     def behind(
-        self, generation: int, *, after: int, upto: int, lane: int | None, limit: int, max_bytes: int
+        self,
+        generation: int,
+        *,
+        after: int,
+        upto: int,
+        lane: int | None,
+        limit: int,
+        max_bytes: int,
+        cut: Cut | None = None,
     ) -> list[Work]:
         """The next documents, by revision, whose placement is behind and that are not dead letters."""
         with self.reading() as connection:
-            keys = self._behind_keys(connection, generation, (after, upto), lane, limit=limit, max_bytes=max_bytes)
+            chosen = [] if lane is None else [_docs.lane == lane]
+            statement = _behind_statement(generation, after, upto, chosen, cut).limit(limit)
+            keys = _within(rows(connection, statement), max_bytes)
             if not keys:
                 return []
             statement = (
@@ -84,38 +97,6 @@ class WorkQueue(Database):
             )  # fmt: skip
             read = decompressor()
             return [_work(row, read) for row in connection.execute(statement)]
-
-    def _behind_keys(
-        self,
-        connection: Connection,
-        generation: int,
-        between: tuple[int, int],
-        lane: int | None,
-        *,
-        limit: int,
-        max_bytes: int,
-    ) -> list[int]:
-        """Keys first, so that the texts of one batch stay within ``max_bytes`` whatever their size."""
-        statement = (
-            select(_docs.doc_key, func.coalesce(_contents.size, 0))
-            .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
-            .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
-            .where(
-                _docs.revision > between[0], _docs.revision <= between[1], _is_behind(), ~_is_dead_letter(generation)
-            )
-            .order_by(_docs.revision)
-            .limit(limit)
-        )
-        if lane is not None:
-            statement = statement.where(_docs.lane == lane)
-        keys: list[int] = []
-        total = 0
-        for key, size in rows(connection, statement):
-            total += size
-            if keys and total > max_bytes:
-                break
-            keys.append(key)
-        return keys
 
     def holders(self, generation: int, text_keys: Sequence[int]) -> list[Holder]:
         """Which documents of the generation hold texts with these keys."""
@@ -292,6 +273,32 @@ _FENCE_COLUMNS = (
     _docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks,
     (_placed.revision == _docs.revision).label("current"),
 )  # fmt: skip
+
+
+def _behind_statement(generation: int, after: int, upto: int, chosen: list[Any], cut: Cut | None) -> Select[Any]:
+    """Keys and sizes of what is behind, by revision."""
+    statement = (
+        select(_docs.doc_key, func.coalesce(_contents.size, 0))
+        .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
+        .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
+        .where(_docs.revision > after, _docs.revision <= upto, _is_behind(), ~_is_dead_letter(generation), *chosen)
+        .order_by(_docs.revision)
+    )
+    if cut is None:
+        return statement
+    return statement.join(schema.usage, schema.usage.c.doc_key == _docs.doc_key, isouter=True).where(in_cut(cut))
+
+
+def _within(found: Iterable[tuple[int, int]], max_bytes: int) -> list[int]:
+    """Keys first, so that the texts of one batch stay within ``max_bytes`` whatever their size; at least one."""
+    keys: list[int] = []
+    total = 0
+    for key, size in found:
+        total += size
+        if keys and total > max_bytes:
+            break
+        keys.append(key)
+    return keys
 
 
 def _join(generation: int) -> Any:

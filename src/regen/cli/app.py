@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from regen.cli import demo, inspection, searching, setup, syncing, upkeep
+from regen.cli import adopting, demo, inspection, searching, setup, switching, syncing, upkeep
 
 app = typer.Typer(
     name="regen",
@@ -20,11 +20,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SETTING_UP, KEEPING, ASKING, REPAIRING = "Set up", "Keep in step", "Ask", "Look after"
+SETTING_UP, KEEPING, SWITCHING, ASKING, REPAIRING = (
+    "Set up", "Keep in step", "Change the model", "Ask", "Look after",
+)  # fmt: skip
 
 for panel, verbs in {
-    SETTING_UP: (setup.init, setup.doctor, demo.demo),
+    SETTING_UP: (setup.init, setup.doctor, adopting.adopt, demo.demo),
     KEEPING: (syncing.sync, syncing.plan, syncing.apply),
+    SWITCHING: (switching.promote, switching.rollback),
     ASKING: (searching.search, inspection.status, inspection.history),
     REPAIRING: (upkeep.verify, upkeep.gc, syncing.retry, syncing.restore, syncing.replay),
 }.items():

@@ -15,7 +15,7 @@ from regen.errors import ConfigError
 
 if TYPE_CHECKING:
     from regen.cli.demo_bench import Bench
-    from regen.cli.demo_script import Step
+    from regen.cli.demo_steps import Step
 
 
 @verb
@@ -26,7 +26,7 @@ def demo(
         typer.Argument(metavar="[DOCS]", help="A folder of your own Markdown or text. It is copied, never touched."),
     ] = None,
 ) -> None:
-    """Index real documents, change them, and watch search follow each change at once."""
+    """Index real documents, change them, then change the model, and watch search follow each change at once."""
     from regen.cli.demo_folder import fresh_folder  # noqa: PLC0415 - heavy; only when this verb runs
     from regen.cli.rendering_demo import closing_lines, opening_lines  # noqa: PLC0415 - likewise
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 import regen
 from regen import registry
-from regen.cli.demo_folder import config_text
+from regen.cli.demo_folder import SMALL_MODEL, config_text
 from regen.cli.quantities import counted
 from regen.config import detect, load_settings
 from regen.core.documents import Document
@@ -41,8 +41,21 @@ class Bench(Protocol):
         """Plain-language questions, each with the beginning of an id that should be among its hits; perhaps none."""
         ...
 
+    @property
+    def graded(self) -> Sequence[tuple[str, str]]:
+        """Questions with the id of what answers them (or of what that belongs to); those of ``questions`` first."""
+        ...
+
     def open(self) -> regen.Index:
-        """The index over these documents."""
+        """The index over these documents, made by the small model."""
+        ...
+
+    def reopen(self, model: str) -> regen.Index:
+        """The same index with another model in its regen.yaml."""
+        ...
+
+    def consider(self, model: str) -> regen.Index:
+        """The same index as it would be with another model; regen.yaml stays."""
         ...
 
     def documents(self) -> list[Document]:
@@ -120,6 +133,37 @@ class LibraryBench:
         ("run another program and capture its output", "subprocess"),
         ("wait for several threads to finish", "threading"),
     )
+    graded: Sequence[tuple[str, str]] = (
+        *questions,
+        ("parse a JSON string into Python objects", "json"),
+        ("pick random elements from a list", "random"),
+        ("copy a whole folder with everything in it", "shutil"),
+        ("send an email message", "smtplib"),
+        ("compute the median of numbers", "statistics"),
+        ("find the difference between two texts", "difflib"),
+        ("read a table of comma separated values", "csv"),
+        ("write log messages to a file", "logging"),
+        ("download a web page", "urllib"),
+        ("make a temporary file that is deleted afterwards", "tempfile"),
+        ("exact decimal arithmetic for money", "decimal"),
+        ("measure how long a piece of code takes", "timeit"),
+        ("remember results of expensive function calls", "functools"),
+        ("unpack a zip archive", "zipfile"),
+        ("store objects on disk and load them again", "pickle"),
+        ("match text with a pattern", "re"),
+        ("connect to a database", "sqlite3"),
+        ("secure hash of a password", "hashlib"),
+        ("days between two dates", "datetime"),
+        ("walk through a folder", "os"),
+        ("binary search in a sorted list", "bisect"),
+        ("iterate over all permutations", "itertools"),
+        ("debug a program step by step", "pdb"),
+        ("start a simple web server", "http.server"),
+        ("run tasks in a pool of processes", "concurrent.futures"),
+        ("find memory leaks", "tracemalloc"),
+        ("translate messages into other languages", "gettext"),
+        ("validate and parse XML", "xml"),
+    )
     # Known to every supported Python; one that is not there any more would be passed over.
     _TELLING: Final = {
         "argparse": "a library for parsing the command line",
@@ -136,12 +180,20 @@ class LibraryBench:
 
     def open(self) -> regen.Index:
         """The index of .demo/regen.yaml, with the editable documents in the place of the real ones."""
-        (self._folder / "regen.yaml").write_text(config_text("{kind: docstrings}"), encoding="utf-8")
         self._source.documents = _read(registry.make_source({"kind": "docstrings"}, self._folder))
+        return self.reopen(SMALL_MODEL)
+
+    def reopen(self, model: str) -> regen.Index:
+        """The same after regen.yaml has been edited."""
+        (self._folder / "regen.yaml").write_text(config_text("{kind: docstrings}", model), encoding="utf-8")
+        return self.consider(model)
+
+    def consider(self, model: str) -> regen.Index:
+        """The same with a model that regen.yaml does not name."""
         settings = load_settings(self._folder / "regen.yaml")
         return regen.Index(
             source=self._source,
-            embedder=settings.embedding.model,
+            embedder=model,
             store=settings.store.url,
             catalog=settings.catalog.url,
             alias=settings.alias,
@@ -198,6 +250,7 @@ class FolderBench:
     """A copy of the matching files of a folder, edited as files. The folder itself is only read."""
 
     questions: Sequence[tuple[str, str]] = ()
+    graded: Sequence[tuple[str, str]] = ()
 
     def __init__(self, docs: Path, folder: Path) -> None:
         self._original = docs.resolve()
@@ -218,9 +271,20 @@ class FolderBench:
         for doc_id in self._documents:
             (self._docs / doc_id).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._original / doc_id, self._docs / doc_id)
+        return self.reopen(SMALL_MODEL)
+
+    def reopen(self, model: str) -> regen.Index:
+        """The same after regen.yaml has been edited."""
+        return self._open("regen.yaml", model)
+
+    def consider(self, model: str) -> regen.Index:
+        """The same by another file beside regen.yaml."""
+        return self._open("considered.yaml", model)
+
+    def _open(self, name: str, model: str) -> regen.Index:
         source = f"{{kind: files, path: docs, glob: {json.dumps(self._globs)}}}"
-        (self._folder / "regen.yaml").write_text(config_text(source), encoding="utf-8")
-        return regen.open(self._folder / "regen.yaml")
+        (self._folder / name).write_text(config_text(source, model), encoding="utf-8")
+        return regen.open(self._folder / name)
 
     def documents(self) -> list[Document]:
         """Markdown first, for its front matter; the longest first."""

@@ -9,6 +9,9 @@ from typing import Final
 from regen.errors import ConfigError
 
 NAME: Final = ".demo"
+SMALL_MODEL: Final = "wordllama/l2-supercat-64"
+MIDDLE_MODEL: Final = "wordllama/l2-supercat-128"
+LARGE_MODEL: Final = "wordllama/l2-supercat-256"
 _MARK: Final = ".made-by-regen-demo"
 
 
@@ -30,9 +33,9 @@ def fresh_folder(parent: Path) -> Path:
     return folder
 
 
-def config_text(source: str) -> str:
-    """The regen.yaml of the demo, around the line of its source. It loads as it stands."""
-    return _CONFIG.format(source=source)
+def config_text(source: str, model: str) -> str:
+    """The regen.yaml of the demo, around the lines of its source and its model. It loads as it stands."""
+    return _CONFIG.format(source=source, model=model)
 
 
 _CONFIG: Final = """\
@@ -42,7 +45,7 @@ alias: demo
 source: {source}
 text: "{{title}}\\n{{text}}"
 chunking: {{kind: markdown, max_tokens: 128}}
-embedding: {{model: wordllama/l2-supercat-256}}
+embedding: {{model: {model}}}
 store: {{url: "lancedb://vectors"}}
 catalog: {{url: "sqlite:///catalog.db"}}
 """

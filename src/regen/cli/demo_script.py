@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import regen
 from regen.cli.demo_bench import Bench
+from regen.cli.demo_steps import Check, Step, embedded, found, free, not_found, rank_of
+from regen.cli.demo_upgrade import Upgrade
 from regen.cli.quantities import counted
 from regen.core.documents import Document
-from regen.core.results import Progress, SearchResult, SyncResult
+from regen.core.results import Progress
 from regen.errors import ConfigError
 
 PARAGRAPH: Final = (
@@ -23,39 +24,6 @@ TEAM: Final = "team:security"
 _K: Final = 10
 _ROLES: Final = 5
 _MOST_EMBEDDED_BY_AN_EDIT: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One expectation, in words, and whether it held."""
-
-    passed: bool
-    text: str
-
-
-@dataclass(slots=True)
-class Step:
-    """One thing done: what, to what, at what cost, and what was then checked."""
-
-    name: str
-    done: str
-    result: SyncResult | None = None
-    checks: list[Check] = field(default_factory=list)
-    search: SearchResult | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether every expectation held."""
-        return all(check.passed for check in self.checks)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "step": self.name,
-            "done": self.done,
-            "cost": None if self.result is None else self.result.to_dict(),
-            "checks": [asdict(check) for check in self.checks],
-        }
 
 
 class Demonstration:
@@ -80,6 +48,7 @@ class Demonstration:
         yield from self._labelling()
         yield self._restore(edited, first_revision)
         yield self._rest()
+        yield from Upgrade(self._bench, self._index, edited.id).steps(progress)
         yield self._verify()
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────
@@ -99,10 +68,10 @@ class Demonstration:
         ])  # fmt: skip
 
     def _ask(self, question: str, expected: str) -> Step:
-        found = self._index.search(question, k=_K)
-        ranks = [rank for rank, hit in enumerate(found.hits, start=1) if hit.doc_id.startswith(expected)]
+        answer = self._index.search(question, k=_K)
+        ranks = [rank for rank, hit in enumerate(answer.hits, start=1) if hit.doc_id.startswith(expected)]
         told = f"{expected} answers, rank {ranks[0]}" if ranks else f"nothing of {expected} among the first {_K}"
-        return Step("ask", question, search=found, checks=[Check(bool(ranks), told)])
+        return Step("ask", question, search=answer, checks=[Check(bool(ranks), told)])
 
     def _edit(self, document: Document) -> Step:
         before = self._rank(ASKED_FOR, document.id, saying=TELLTALE)
@@ -112,9 +81,9 @@ class Demonstration:
         few = 0 < result.embedded_texts <= _MOST_EMBEDDED_BY_AN_EDIT
         chunks = counted(result.chunks.written + result.chunks.reused, "chunk")
         return Step("edit", f"{document.id}: one paragraph added", result, [
-            _found(ASKED_FOR, rank),
+            found(ASKED_FOR, rank),
             Check(before is None, "nothing like it was found before"),
-            Check(few, f"{_embedded(result)}, of {chunks} it has now"),
+            Check(few, f"{embedded(result)}, of {chunks} it has now"),
         ])  # fmt: skip
 
     def _rename(self, document: Document) -> Step:
@@ -123,14 +92,12 @@ class Demonstration:
         result = self._index.sync()
         free = not self._bench.named_by_id(document)
         cost = (
-            Check(result.embedded_texts == 0, f"{_embedded(result)}: its vectors were copied")
+            Check(result.embedded_texts == 0, f"{embedded(result)}: its vectors were copied")
             if free
-            else Check(
-                result.embedded_texts > 0, f"{_embedded(result)}: its title is its name, and titles are embedded"
-            )
+            else Check(result.embedded_texts > 0, f"{embedded(result)}: its title is its name, and titles are embedded")
         )
         return Step("rename", f"{document.id} → {renamed}", result, [
-            _found(question, self._rank(question, renamed)),
+            found(question, self._rank(question, renamed)),
             Check(self._rank(question, document.id) is None, "the old name is found no more"),
             cost,
         ])  # fmt: skip
@@ -140,8 +107,8 @@ class Demonstration:
         self._bench.delete(document.id)
         result = self._index.sync()
         return Step("delete", document.id, result, [
-            _not_found(question, self._rank(question, document.id)),
-            _free(result),
+            not_found(question, self._rank(question, document.id)),
+            free(result),
         ])  # fmt: skip
 
     def _labelling(self) -> Iterator[Step]:
@@ -158,10 +125,10 @@ class Demonstration:
         before = self._index.search(self._questions[document.id], k=_K, where=where).hits
         self._bench.label(document.id, "reviewed", "yes")
         result = self._index.sync()
-        found = {hit.doc_id for hit in self._index.search(self._questions[document.id], k=_K, where=where).hits}
+        labelled = {hit.doc_id for hit in self._index.search(self._questions[document.id], k=_K, where=where).hits}
         return Step("metadata", f"{document.id}: reviewed=yes", result, [
-            Check(found == {document.id} and not before, "a search where reviewed=yes finds it, and only it"),
-            _free(result),
+            Check(labelled == {document.id} and not before, "a search where reviewed=yes finds it, and only it"),
+            free(result),
         ])  # fmt: skip
 
     def _restrict(self, document: Document) -> Step:
@@ -170,10 +137,10 @@ class Demonstration:
         result = self._index.sync()
         team = self._rank(question, document.id, principals=[TEAM])
         return Step("access", f"{document.id}: for {TEAM} only", result, [
-            _not_found(question, self._rank(question, document.id), "the public"),
+            not_found(question, self._rank(question, document.id), "the public"),
             Check(team is not None, f"{TEAM} finds it" + (f", rank {team}" if team else ": not found")),
             Check(self._rank(question, document.id, principals=["team:other"]) is None, "team:other does not"),
-            _free(result),
+            free(result),
         ])  # fmt: skip
 
     def _restore(self, document: Document, revision: int) -> Step:
@@ -181,7 +148,7 @@ class Demonstration:
         question = self._questions[document.id]
         rank = self._rank(question, document.id)
         return Step("restore", f"{document.id}: as it was at revision {revision:,}", result, [
-            _not_found(ASKED_FOR, self._rank(ASKED_FOR, document.id, saying=TELLTALE)),
+            not_found(ASKED_FOR, self._rank(ASKED_FOR, document.id, saying=TELLTALE)),
             Check(rank is not None, f"what it said before is found, rank {rank}" if rank else "what it said is lost"),
         ])  # fmt: skip
 
@@ -206,11 +173,7 @@ class Demonstration:
 
     def _rank(self, question: str, doc_id: str, principals: list[str] | None = None, *, saying: str = "") -> int | None:
         """The rank of the first hit that is of the document (and says this), None when no hit is."""
-        hits = self._index.search(question, k=_K, principals=principals).hits
-        ranked = enumerate(hits, start=1)
-        return next(
-            (rank for rank, hit in ranked if hit.doc_id == doc_id and saying in " ".join(hit.text.split())), None
-        )
+        return rank_of(self._index.search(question, k=_K, principals=principals), doc_id, saying=saying)
 
     def _cast(self, fits: Callable[[Document], bool], role: str, *, fallback: bool = False) -> Document:
         """A document for a role: one that no other step has changed, and that a question finds."""
@@ -231,26 +194,3 @@ class Demonstration:
                 self._questions[document.id] = question
                 return True
         return False
-
-
-def _found(question: str, rank: int | None) -> Check:
-    return Check(
-        rank is not None, f"{_quoted(question)} finds it, rank {rank}" if rank else f"{_quoted(question)}: not found"
-    )
-
-
-def _not_found(question: str, rank: int | None, who: str = "") -> Check:
-    asked = f"{who} asks {_quoted(question)}" if who else _quoted(question)
-    return Check(rank is None, f"{asked}: not found" if rank is None else f"{asked}: STILL FOUND, rank {rank}")
-
-
-def _free(result: SyncResult) -> Check:
-    return Check(result.embedded_texts == 0, f"{_embedded(result)}")
-
-
-def _embedded(result: SyncResult) -> str:
-    return f"{counted(result.embedded_texts, 'text')} embedded"
-
-
-def _quoted(question: str) -> str:
-    return f"“{question if len(question) <= 44 else question[:43] + '…'}”"

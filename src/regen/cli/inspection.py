@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,12 +27,17 @@ def history(
     session: Session,
     document: Annotated[str | None, typer.Argument(metavar="[DOC]", help="Only this document's changes.")] = None,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many changes, newest first.")
+        int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many changes (and switches), newest first.")
     ] = 50,
 ) -> None:
-    """Show the change log: what changed when, and what can be restored."""
+    """Show the change log: what changed when, what can be restored, and who switched between generations."""
     from regen.cli.rendering_status import history_lines  # noqa: PLC0415 - heavy; only when this verb runs
+    from regen.cli.rendering_switches import switches_lines  # noqa: PLC0415 - likewise
 
     with session.index() as index:
         changes = index.history(document, limit=limit)
-    session.answer({"changes": [asdict(change) for change in changes]}, history_lines(changes, document))
+        switches = [] if document is not None else index.switches()[:limit]
+    data: dict[str, Any] = {"changes": [asdict(change) for change in changes]}
+    if document is None:
+        data["switches"] = [asdict(switch) for switch in switches]
+    session.answer(data, [*history_lines(changes, document), *switches_lines(switches)])

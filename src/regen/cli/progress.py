@@ -66,7 +66,7 @@ class ProgressBars:
     def report(self, report: Report) -> None:
         """Take one report; a stage not seen yet gets a line of its own."""
         task = self._stages.get(report.stage)
-        if task is None:
+        if task is None or self._begins_anew(task, report):
             self._finish_former()
             task = self._bars.add_task(report.stage, total=report.total, unit=report.unit, embedded_texts=0, cost_usd=0)
             self._stages[report.stage] = task
@@ -78,6 +78,10 @@ class ProgressBars:
             embedded_texts=report.embedded_texts,
             cost_usd=report.cost_usd,
         )
+
+    def _begins_anew(self, task: TaskID, report: Report) -> bool:
+        """Whether a stage runs again, for another generation: it gets a line and a rate of its own."""
+        return next(item.completed for item in self._bars.tasks if item.id == task) > report.done
 
     def _finish_former(self) -> None:
         """A stage whose total nobody knew is over when the next one begins."""

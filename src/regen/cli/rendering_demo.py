@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from regen.cli.demo_script import Check, Step
+from regen.cli.demo_steps import Check, Step
 from regen.cli.layout import bad, good, hint, listed
 from regen.cli.quantities import counted, duration, money
 from regen.cli.rendering_search import snippet
@@ -16,6 +16,7 @@ from regen.core.results import SearchResult, SyncResult
 _INDENT = " " * 12
 _SHORTEST = 30
 _SHOWN = 3
+_UPGRADE = frozenset({"plan", "build", "promote", "compare", "edit more", "rollback", "forward", "consider"})
 _CHANGES = frozenset({"edit", "rename", "delete", "metadata", "access", "restore", "sync"})
 
 
@@ -38,6 +39,8 @@ def _part(step: Step) -> str:
         return "Ask in plain language"
     if step.name in _CHANGES:
         return "Change the source, sync, and watch search follow"
+    if step.name in _UPGRADE:
+        return "Change the model beside the live index, switch, go back"
     return "Index" if step.name == "index" else "Prove it"
 
 
@@ -91,7 +94,8 @@ def closing_lines(steps: Sequence[Step], seconds: float, folder: Path, docs: Pat
         yield good(f"All {counted(len(checks), 'expectation')} held, in {duration(seconds)}")
     config = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     question = "walk through a folder" if docs is None else "a question of yours"
-    yield hint(f'ask it yourself:    regen search "{question}" --config {config}/regen.yaml')
+    yield hint(f'ask it yourself:     regen search "{question}" --config {config}/regen.yaml')
     if docs is not None:
-        yield hint(f"edit files there:   regen sync --watch --config {config}/regen.yaml")
-    yield hint("index your own:     regen init FOLDER, then regen sync")
+        yield hint(f"edit files there:    regen sync --watch --config {config}/regen.yaml")
+    yield hint(f"who switched, when:  regen history --config {config}/regen.yaml")
+    yield hint("index your own:      regen init FOLDER, then regen sync")

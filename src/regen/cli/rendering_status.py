@@ -26,6 +26,19 @@ def status_lines(report: StatusReport, now: float) -> Iterator[Text]:
     yield from letter_lines(report.dead_letters, now)
     for text in report.notes:
         yield note(text)
+    yield from filter(None, map(_next_step, report.generations))
+
+
+def _next_step(generation: GenerationStatus) -> Text | None:
+    """What to do with a generation that does not answer the searches."""
+    number = generation.number
+    if generation.state == "building":
+        return hint(f"generation {number} is unfinished: regen apply goes on; regen gc --retire {number} gives it up")
+    if generation.state == "ready":
+        return hint(f"generation {number} is ready: regen promote {number} lets it answer the searches")
+    if generation.state == "retained":
+        return hint(f"generation {number} is kept in step: regen rollback --to {number} goes back to it")
+    return None
 
 
 def _headline(report: StatusReport) -> Text:

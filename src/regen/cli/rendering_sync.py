@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from rich.text import Text
 
 from regen.cli.layout import bad, good, hint, labelled, listed, note, table
 from regen.cli.quantities import count, counted, duration, money
-from regen.core.plan import Plan, Step, Totals
-from regen.core.results import DeadLetter, DocumentCounts, SyncResult
+from regen.core.plan import Decision, Plan, Step, Totals
+from regen.core.results import DeadLetter, DocumentCounts, StatusReport, SyncResult
 
 SHOWN_LETTERS = 3
+_PATHS: Final[Mapping[str, str]] = {
+    "embed": "every text, by the new model",
+    "derive": "the new vectors are made of those that are there",
+    "rechunk": "texts that both generations have copy their vectors",
+    "copy": "the vectors are copied as they are",
+    "query": "only queries are embedded differently",
+    "nothing": "nothing that decides a vector has changed",
+}
 
 
 def sync_lines(result: SyncResult, letters: Sequence[DeadLetter] = ()) -> Iterator[Text]:
@@ -30,6 +39,24 @@ def sync_lines(result: SyncResult, letters: Sequence[DeadLetter] = ()) -> Iterat
     yield from failures(documents.failed, letters)
     for text in result.notes:
         yield note(text)
+
+
+def build_lines(result: SyncResult, report: StatusReport) -> Iterator[Text]:
+    """The outcome of an apply that built a generation, and what is left to do."""
+    built = next(item for item in report.generations if item.number == result.generation)
+    size = f"{counted(built.documents, 'document')} as {counted(built.chunks, 'chunk')}"
+    yield good(f"Generation {built.number} is {built.state}: {size}, at revision {count(result.revision)}")
+    yield labelled("model", f"{built.model} · {built.dimensions} dimensions · space {built.space}")
+    yield labelled("source", document_counts(result.documents) or "no changes")
+    yield labelled("chunks", chunk_counts(result) or "none")
+    yield labelled("cost", sync_cost(result))
+    yield from failures(result.documents.failed, report.dead_letters)
+    if built.state == "ready":
+        yield labelled("searches", f"are answered by generation {report.live} until you switch")
+        yield hint(f"try it: regen search TEXT --generation {built.number}; switch: regen promote {built.number}")
+    else:
+        for text in result.notes:
+            yield note(text)
 
 
 def _generation(number: int | None) -> str:
@@ -96,8 +123,22 @@ def plan_lines(plan: Plan) -> Iterator[Text]:
             rows.append(("total", *_costs(plan.totals), ""))
         header = ("step", "documents", "chunks", "to embed", "tokens", "cost", "time", "reason")
         yield from table(header, rows, right=range(1, 7))
+    if plan.decision is not None:
+        yield from decision_lines(plan.decision)
     for text in plan.notes:
         yield note(text)
+
+
+def decision_lines(decision: Decision) -> Iterator[Text]:
+    """The answer to "must I re-embed?", with its grounds and what would cost less."""
+    yield Text("")
+    yield Text.assemble(
+        ("Must I re-embed?  ", "bold"), (decision.must_embed, "bold cyan"), f" ({_PATHS[decision.path]})"
+    )
+    for at, ground in enumerate(decision.grounds):
+        yield labelled("" if at else "grounds", ground)
+    for at, way in enumerate(decision.cheaper):
+        yield labelled("" if at else "cheaper", way)
 
 
 def _plan_headline(plan: Plan) -> str:

@@ -10,7 +10,7 @@ from rich.text import Text
 from regen.cli.layout import bad, good, hint, labelled, listed
 from regen.cli.quantities import count, counted, duration
 from regen.config.template import Detected
-from regen.core.results import DoctorReport, Finding, GcReport, VerifyReport
+from regen.core.results import AdoptResult, DoctorReport, Finding, GcReport, VerifyReport
 
 
 def doctor_lines(report: DoctorReport) -> Iterator[Text]:
@@ -64,9 +64,25 @@ def gc_lines(report: GcReport) -> Iterator[Text]:
         (report.tombstones, "tombstone"),
     )
     told = listed(counted(number, name) for number, name in removed if number)
-    yield good(f"Removed {told}" if told else "Nothing to remove")
+    yield good(f"Removed {told}" if told else "Nothing to remove" if not report.retired else "Done")
+    for number in report.retired:
+        yield labelled("retired", f"generation {number}: its collection is gone, there is no way back to it")
     for phrase in report.maintenance:
         yield labelled("upkeep", phrase)
+
+
+def adopt_lines(result: AdoptResult) -> Iterator[Text]:
+    """What was taken over, and what its vectors were compared with."""
+    size = f"{counted(result.documents, 'document')} as {counted(result.chunks, 'chunk')}"
+    yield good(f"Generation {result.generation} is live: {size} taken over ({duration(result.seconds)})")
+    yield labelled("space", result.space)
+    yield labelled(
+        "compared", f"{counted(result.checked, 'vector')} with the model's own: cosine {result.agreement:.4f}"
+    )
+    yield labelled("embedded", f"{counted(result.embedded_texts, 'text')} but for that comparison")
+    if result.skipped:
+        yield labelled("skipped", f"{counted(result.skipped, 'row')} without text or with an unusable vector")
+    yield hint('regen search "a question"; the collection itself was only read')
 
 
 def init_lines(written: Path, detected: Detected) -> Iterator[Text]:

@@ -80,7 +80,7 @@ def apply(
     allow_mass_delete: MassDeleteOption = False,
 ) -> None:
     """Run a plan: exactly its steps, or none when the world has moved on since (exit code 4)."""
-    from regen.cli.rendering_sync import plan_lines  # noqa: PLC0415 - heavy; only when this verb runs
+    from regen.cli.rendering_sync import build_lines, plan_lines  # noqa: PLC0415 - heavy; only when this verb runs
 
     with session.index() as index:
         if file is not None:
@@ -95,7 +95,10 @@ def apply(
                 raise typer.Exit(ExitCode.ERROR)
         with session.progress() as progress:
             result = index.apply(made, allow_mass_delete=allow_mass_delete, progress=progress)
-        _answer(session, index, result)
+        if made.from_generation in {None, made.to_generation}:
+            _answer(session, index, result)
+        else:
+            session.answer(result.to_dict(), build_lines(result, index.status()))
 
 
 @verb

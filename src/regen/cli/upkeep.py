@@ -30,10 +30,17 @@ def verify(
 def gc(
     session: Session,
     now: Annotated[bool, typer.Option("--now", help="Also what is still within its retention period.")] = False,
+    retire: Annotated[
+        int | None, typer.Option("--retire", metavar="G", help="Also give up this generation; never the live one.")
+    ] = None,
 ) -> None:
-    """Remove what nothing needs any more: dropped points, expired changes and texts; do the store's upkeep."""
+    """Remove what nothing needs any more: generations, dropped points, expired changes and texts; do the upkeep."""
     from regen.cli.rendering_upkeep import gc_lines  # noqa: PLC0415 - heavy; only when this verb runs
 
     with session.index() as index:
+        if retire is not None:
+            index.retire(retire)
         report = index.gc(now=now)
+    if retire is not None:
+        report.retired.insert(0, retire)
     session.answer(report.to_dict(), gc_lines(report))

@@ -14,19 +14,22 @@ from pydantic import (
     Field,
     PlainValidator,
     PrivateAttr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from regen.config.quantities import parse_duration, parse_share
-from regen.core.recipe import Chunking, Metric, TextTemplate
+from regen.core.recipe import Chunking, Metric, Precision, TextTemplate
 from regen.errors import ConfigError
 
 CHUNKING_KINDS: Final = ("markdown", "tokens", "sentences", "code", "semantic", "whole")
 DEFAULT_STORE: Final = "lancedb://.regen/vectors"
 DEFAULT_CATALOG: Final = "sqlite:///.regen/catalog.db"
 DAY: Final = 86_400.0
+DIRECTIONS_ONLY: Final = ("int8", "binary")
+"""Precisions that keep a vector's direction, not its length."""
 
 
 def _filterable(value: object) -> Literal["auto"] | tuple[str, ...]:
@@ -81,7 +84,10 @@ class ChunkingSettings(Block):
 
 
 class EmbeddingSettings(Block):
-    """Which model makes the vectors. What is None is as the model itself says; ``options`` go to the embedder."""
+    """Which model makes the vectors. What is None is as the model itself says; ``options`` go to the embedder.
+
+    ``cache`` of None keeps an embedding cache for models that cost money.
+    """
 
     model: Name
     dimensions: int | None = Field(default=None, ge=1)
@@ -89,8 +95,9 @@ class EmbeddingSettings(Block):
     document_prefix: str | None = None
     query_prefix: str | None = None
     normalize: bool = True
+    precision: Precision = "float32"
     price_per_million_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    cache: bool = False
+    cache: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -235,6 +242,18 @@ class Settings(Block):
         if not isinstance(source.get("kind"), str) or not source["kind"]:
             raise ValueError("needs a kind, for example `source: {kind: files, path: docs}`")
         return source
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_that_the_precision_keeps(cls, metric: Metric, info: ValidationInfo) -> Metric:
+        precision = info.data["embedding"].precision if "embedding" in info.data else "float32"
+        if precision in DIRECTIONS_ONLY and metric != "cosine":
+            error = ConfigError(
+                f"{metric} compares the lengths of vectors, and embedding.precision {precision} does not keep them",
+                hint="write metric: cosine, or precision: float16",
+            )
+            raise as_custom_error(error)
+        return metric
 
     @field_validator("text")
     @classmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from regen.errors import ConfigError
 
+MustEmbed: TypeAlias = Literal["always", "recommended", "not needed", "cannot tell"]
 Action: TypeAlias = Literal[
     "update_metadata", "update_access", "place_documents", "replace_documents", "delete_documents", "create_generation",
     "copy_vectors", "derive_vectors", "embed_chunks", "backfill_payload", "build_index", "evaluate", "promote",
@@ -44,6 +45,16 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to "must I re-embed?", its grounds, and what would cost less."""
+
+    must_embed: MustEmbed
+    path: str
+    grounds: tuple[str, ...]
+    cheaper: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What would restore consistency.
 
@@ -60,6 +71,7 @@ class Plan:
     strategy: str = "in_place"
     allow_mass_delete: bool = False
     notes: tuple[str, ...] = field(default=())
+    decision: Decision | None = None
 
     @property
     def empty(self) -> bool:
@@ -70,6 +82,12 @@ class Plan:
     def totals(self) -> Totals:
         """The sums over all steps."""
         return Totals(**{item.name: sum(getattr(step, item.name) for step in self.steps) for item in fields(Totals)})
+
+    def does_the_same_as(self, other: Plan) -> bool:
+        """Whether two plans come to the same, whatever time they estimate."""
+        mine, theirs = ([replace(step, seconds=0.0) for step in plan.steps] for plan in (self, other))
+        ways = ((plan.from_generation, plan.to_generation) for plan in (self, other))
+        return mine == theirs and next(ways) == next(ways)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9, complete enough to be read back by :meth:`from_dict`."""
@@ -84,6 +102,7 @@ class Plan:
             "recipe": self.recipe,
             "allow_mass_delete": self.allow_mass_delete,
             "notes": list(self.notes),
+            "decision": None if self.decision is None else asdict(self.decision),
         }
 
     @classmethod
@@ -105,6 +124,7 @@ class Plan:
                 strategy=data["strategy"],
                 allow_mass_delete=data["allow_mass_delete"],
                 notes=tuple(data["notes"]),
+                decision=_decision(data.get("decision")),
             )
         except (KeyError, TypeError) as error:
             raise ConfigError(
@@ -112,6 +132,7 @@ class Plan:
             ) from None
 
 
-def only_costly(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps that touch anything: a step over no documents is not a step."""
-    return tuple(step for step in steps if step.documents or step.chunks or step.action == "create_generation")
+def _decision(data: Mapping[str, Any] | None) -> Decision | None:
+    if data is None:
+        return None
+    return Decision(data["must_embed"], data["path"], tuple(data["grounds"]), tuple(data["cheaper"]))

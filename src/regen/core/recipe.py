@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from string import Formatter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from regen.core.documents import Metadata, canonical_json, digest
 from regen.errors import ConfigError, DocumentError
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+Precision: TypeAlias = Literal["float32", "float16", "int8", "binary"]
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 CHUNKER_VERSION: Final = 1
 """Raised whenever the built-in chunkers would cut the same text differently: old generations keep theirs."""
 
@@ -106,6 +108,7 @@ class Embedding:
     document_prefix: str = ""
     query_prefix: str = ""
     normalize: bool = True
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,25 @@ class Recipe:
     metric: Metric = "cosine"
     index: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        precision = self.embedding.precision
+        if precision not in PRECISIONS:
+            raise ConfigError(f"embedding.precision is {precision!r}", hint=f"valid are {', '.join(PRECISIONS)}")
+        if precision in {"int8", "binary"} and self.metric != "cosine":
+            raise ConfigError(
+                f"precision {precision} with the metric {self.metric}",
+                hint="int8 and binary keep directions, not lengths: use the cosine metric, or float16",
+            )
+
     @cached_property
     def space(self) -> str:
         """The fingerprint of the space: what must be equal for two document vectors to be compared (I1)."""
         part = self.embedding
-        decides = (part.model, part.revision, part.dimensions, part.document_prefix, part.normalize)
+        decides: tuple[object, ...] = (
+            part.model, part.revision, part.dimensions, part.document_prefix, part.normalize,
+        )  # fmt: skip
+        if part.precision != "float32":
+            decides = (*decides, part.precision)
         return digest(canonical_json(decides)).hex()[:16]
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 
@@ -50,6 +50,23 @@ class SyncResult:
     generation: int | None = None
     revision: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def plus(self, build: SyncResult) -> SyncResult:
+        """This sync and the build that followed it as one result: sums, and the build's generation."""
+        counts = [f.name for f in fields(ChunkCounts)]
+        chunks = ChunkCounts(**{name: getattr(self.chunks, name) + getattr(build.chunks, name) for name in counts})
+        documents = replace(self.documents, failed=self.documents.failed + build.documents.failed)
+        return SyncResult(
+            documents,
+            chunks,
+            self.embedded_texts + build.embedded_texts,
+            self.tokens + build.tokens,
+            self.cost_usd + build.cost_usd,
+            self.seconds + build.seconds,
+            build.generation,
+            build.revision,
+            [*self.notes, *build.notes],
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9, plus ``revision`` (the change log's position) and ``notes``."""
@@ -214,6 +231,41 @@ class GcReport:
     changes: int = 0
     tombstones: int = 0
     maintenance: list[str] = field(default_factory=list)
+    retired: list[int] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptResult:
+    """What ``adopt`` took over. ``agreement`` is the median cosine of ``checked`` vectors with what the model gives."""
+
+    generation: int
+    space: str
+    documents: int
+    chunks: int
+    checked: int
+    agreement: float
+    embedded_texts: int
+    skipped: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchResult:
+    """What ``promote`` and ``rollback`` did: the alias now points at generation ``live``, of this ``space``."""
+
+    alias: str
+    live: int
+    previous: int | None
+    reason: str
+    space: str
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

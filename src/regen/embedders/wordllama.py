@@ -55,6 +55,7 @@ class WordLlamaEmbedder:
             name=f"wordllama/l2-supercat-{dimensions}",
             dimensions=dimensions,
             revision=weights_digest(),
+            family="wordllama/l2-supercat",
             matryoshka=tuple(size for size in DIMENSIONS if size <= dimensions),
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 from regen.core.recipe import Recipe
 from regen.errors import BudgetExceeded, EmbedderContract, EmbedderError, RegenError, TextRejected
 from regen.ports import Embedder, Vector, VectorCache, Vectors
+from regen.spaces.derive import quantize
 from regen.spaces.vectors import normalize, unusable_rows
 
 CHARACTERS_PER_TOKEN: Final = 4
@@ -46,6 +47,7 @@ class TextEmbedder:
         self,
         embedder: Embedder,
         recipe: Recipe,
+        spent: Spent,
         *,
         cache: VectorCache | None = None,
         budget_usd: float | None = None,
@@ -59,7 +61,7 @@ class TextEmbedder:
         self._pool = ThreadPoolExecutor(self._concurrency, "regen-embed") if self._concurrency > 1 else None
         self._failures_before_success = 0
         self._succeeded = False
-        self.spent = Spent()
+        self.spent = spent
 
     def close(self) -> None:
         """Wait for the calls under way."""
@@ -153,6 +155,7 @@ class TextEmbedder:
         kept = np.asarray(vectors[list(good)] if bad else vectors, dtype=np.float32)
         if self._recipe.embedding.normalize:
             kept = normalize(kept)
+        kept = quantize(kept, self._recipe.embedding.precision)
         for row, vector in zip(good, kept, strict=True):
             slots[row].vector = vector
         if self._cache is not None and len(kept):

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from regen.errors import CatalogBusy, LeaseLost
-from regen.ports.catalog import Catalog, Lease
+from regen.ports.catalog import Catalog
+from regen.ports.placements import Lease
 
 LEASE_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.05

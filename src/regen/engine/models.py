@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from regen.core.chunking import Chunker, make_chunker
-from regen.core.recipe import Chunking, Embedding, Recipe
-from regen.errors import SpaceMismatch
+from regen.core.recipe import Chunking, Embedding, Precision, Recipe
+from regen.core.transition import Family
+from regen.errors import ConfigError, SpaceMismatch
 from regen.ports import Embedder, ModelInfo, Vectors
 from regen.ports.catalog import Generation
 
@@ -19,6 +21,7 @@ def resolve_embedding(
     document_prefix: str | None = None,
     query_prefix: str | None = None,
     normalize: bool = True,
+    precision: Precision = "float32",
 ) -> Embedding:
     """What a model says of itself, with what the configuration overrides."""
     return Embedding(
@@ -28,6 +31,7 @@ def resolve_embedding(
         document_prefix=info.document_prefix if document_prefix is None else document_prefix,
         query_prefix=info.query_prefix if query_prefix is None else query_prefix,
         normalize=normalize,
+        precision=precision,
     )
 
 
@@ -35,25 +39,25 @@ def resolve_embedding(
 class Models:
     """The configured model, and others that older generations need.
 
-    ``make`` finds a model by its name, wrapped as the configured one is. ``segment`` embeds sentences for the semantic
+    ``make`` finds a model by its name and options, wrapped as the configured one is; ``options`` are the configured
+    one's, which a new generation remembers. ``segment`` embeds sentences for the semantic
     chunker; ``load_chunker`` finds a ``python:module:Class`` chunker.
     """
 
     recipe: Recipe
     embedder: Embedder
-    make: Callable[[str], Embedder]
+    make: Callable[[str, Mapping[str, Any]], Embedder]
     segment: Callable[[Sequence[str]], Vectors]
     load_chunker: Callable[[str, Chunking], Chunker]
-    _others: dict[str, Embedder] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    _others: dict[tuple[str, str], Embedder] = field(default_factory=dict)
 
     def embedder_for(self, generation: Generation) -> Embedder:
         """The model that a generation was built with. Raises SpaceMismatch when it cannot be had."""
         wanted, ours = generation.recipe.embedding, self.recipe.embedding
         if (wanted.model, wanted.revision, wanted.dimensions) == (ours.model, ours.revision, ours.dimensions):
             return self.embedder
-        if wanted.model not in self._others:
-            self._others[wanted.model] = self.make(wanted.model)
-        found = self._others[wanted.model]
+        found = self._other(wanted.model, generation.options)
         if found.info.dimensions != wanted.dimensions or found.info.revision != wanted.revision:
             raise SpaceMismatch(
                 f"generation {generation.number} is of space {generation.recipe.space} ({wanted.model}, "
@@ -63,6 +67,21 @@ class Models:
                 hint="install the version of the model that built the generation, or build a new generation",
             )
         return found
+
+    def family(self, embedding: Embedding) -> Family | None:
+        """What may be made of an embedding's vectors, None when its model cannot be had here (any more)."""
+        try:
+            found = self.embedder if embedding.model == self.recipe.embedding.model else self._other(embedding.model)
+        except ConfigError:
+            return None
+        info = found.info
+        return Family(info.family or info.name, embedding.revision, info.matryoshka)
+
+    def _other(self, model: str, options: Mapping[str, Any] | None = None) -> Embedder:
+        key = (model, repr(sorted((options or {}).items())))
+        if key not in self._others:
+            self._others[key] = self.make(model, options or {})
+        return self._others[key]
 
     def chunker_for(self, recipe: Recipe, embedder: Embedder) -> Chunker:
         """The chunker of a recipe, counting tokens as its model does."""

@@ -1,42 +1,34 @@
-"""The dry run: the decisions of a sync, counted exactly, with nothing written and no text sent to the model."""
+"""The dry run: the decisions of a sync and of a build, counted exactly, with nothing written or sent to the model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from regen.core.changes import Candidate, State
-from regen.core.chunking import Chunker
-from regen.core.chunks import ENTRY_BYTES, text_digest, text_key
-from regen.core.plan import Action, Plan, Step
-from regen.core.recipe import Recipe
-from regen.engine.embedding import CHARACTERS_PER_TOKEN
-from regen.engine.prepare import Batch, Preparer, Task
+from regen.core.chunks import ENTRY_BYTES
+from regen.core.plan import Action, Decision, Plan, Step
+from regen.core.transition import Transition
+from regen.engine.counting import BATCH_DOCUMENTS, Lane, chunks_of
+from regen.engine.embedding import Slot
+from regen.engine.prepare import Task
 from regen.engine.scan import Scanner, ScanPlan, dry_scan
-from regen.ports import Embedder, Store, VectorCache
-from regen.ports.catalog import CatalogReader, Generation, Work
+from regen.ports.catalog import CatalogReader
+from regen.ports.placements import Work
 
-BATCH_DOCUMENTS = 1_000
-
-_REASONS: dict[Action, str] = {
-    "create_generation": "there is no generation yet",
+_REASONS: Final[dict[Action, str]] = {
     "place_documents": "documents are new (or not placed yet)",
     "replace_documents": "text, or metadata that the text template names, was edited",
     "update_metadata": "metadata that is not embedded was edited",
     "update_access": "access lists were edited",
     "delete_documents": "documents are gone from the source",
 }
-_ORDER: tuple[Action, ...] = (
-    "update_access", "create_generation", "place_documents", "replace_documents", "update_metadata", "delete_documents",
+_ORDER: Final[tuple[Action, ...]] = (
+    "update_access", "place_documents", "replace_documents", "update_metadata", "delete_documents",
 )  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Tally:
-    documents: int = 0
-    chunks: int = 0
-    texts: int = 0
-    tokens: int = 0
+_POINT_OVERHEAD: Final = 600
+"""Bytes of a point beside its vector: text, ids and payload, measured with LanceDB on 500-character texts."""
 
 
 @dataclass(slots=True)
@@ -48,148 +40,203 @@ class DryRun:
 
 
 @dataclass(slots=True)
+class Build:
+    """A generation to be built (or gone on with) beside the live one, and the path that makes it cheapest."""
+
+    lane: Lane
+    path: Transition
+    promote: bool
+    decision: Decision
+
+
+@dataclass(slots=True)
 class Planner:
-    """Counts what a sync would do. ``rate`` is texts per second, measured; None when nothing was measured yet."""
+    """Counts what a sync would do to the generations that follow the log, and what a build would come to.
+
+    ``followers`` are in the order in which they are brought up to date; ``followed`` is the one of them that search is
+    answered by. Documents are counted once, chunks and texts for every generation.
+    """
 
     scanner: Scanner
     reader: CatalogReader
-    store: Store
-    embedder: Embedder
-    chunker: Chunker
-    recipe: Recipe
-    generation: Generation | None
-    cache: VectorCache | None = None
-    rate: float | None = None
-    _tallies: dict[Action, _Tally] = field(default_factory=dict)
-    _counted: set[int] = field(default_factory=set)
+    followed: Lane
+    followers: Sequence[Lane]
+    build: Build | None = None
     _pending: list[tuple[Action, Work]] = field(default_factory=list)
+    _behind: set[str] = field(default_factory=set)
 
-    def run(self, *, allow_mass_delete: bool) -> DryRun:
+    def run(self, *, allow_mass_delete: bool, recipe: str) -> DryRun:
         """Scan, decide and count. Raises MassDelete and what the source raises."""
-        number = self.generation.number if self.generation else 0
-        collection = self.generation.collection if self.generation else ""
-        preparer = Preparer(number, collection, self.recipe, self.chunker, self.reader)
         touched: set[str] = set()
 
         def visit(item: Candidate, state: State, kind: str) -> None:
             touched.add(item.document.id)
             self._pending.append((_action(kind), _work(item, state)))
             if len(self._pending) >= BATCH_DOCUMENTS:
-                self._count_pending(preparer)
+                self._count_pending()
 
         scanned = dry_scan(self.scanner, allow_mass_delete=allow_mass_delete, visit=visit)
-        self._count_pending(preparer)
-        self._count_behind(preparer, touched | set(scanned.vanished))
+        self._count_pending()
+        elsewhere = touched | set(scanned.vanished)
+        for lane in self.followers:
+            lane.settle()
+            for works in lane.behind(self.reader.head()):
+                self._count_followed(lane, [(None, work) for work in works if work.doc_id not in elsewhere])
+        if self.build is not None:
+            self.build.lane.settle()
+            for works in self.build.lane.behind(self.reader.head()):
+                self._count_built([work for work in works if work.doc_id not in elsewhere])
         self._count_vanished(scanned)
-        return DryRun(self._plan(scanned, allow_mass_delete), scanned.changes)
+        return DryRun(self._plan(scanned, recipe, allow_mass_delete=allow_mass_delete), scanned.changes)
 
-    def _count_pending(self, preparer: Preparer) -> None:
+    def _count_pending(self) -> None:
         pending, self._pending = self._pending, []
-        if pending and self.generation is not None:
-            placed = self.reader.placed(self.generation.number, [work.doc_id for _, work in pending])
-            for _, work in pending:
-                work.placement = placed.get(work.doc_id)
-        batch = preparer.prepare([work for _, work in pending], self.store)
-        for (action, _), task in zip(pending, batch.tasks, strict=True):
-            self._count_task(action, task)
-        self._count_texts([action for action, _ in pending], batch)
-        preparer.finished(batch)
+        if pending:
+            for lane in self.followers:
+                self._count_followed(lane, pending)
+            if self.build is not None:
+                self._count_built([work for _, work in pending])
 
-    def _count_behind(self, preparer: Preparer, touched: set[str]) -> None:
-        """Documents that the log knows but the generation lacks: what a crash or a failed run left."""
-        for works in self._behind():
-            chosen = [work for work in works if work.doc_id not in touched]
-            batch = preparer.prepare(chosen, self.store)
-            actions: list[Action] = [_pending_action(task) for task in batch.tasks]
-            for action, task in zip(actions, batch.tasks, strict=True):
-                self._count_task(action, task)
-            self._count_texts(actions, batch)
-            preparer.finished(batch)
-
-    def _behind(self) -> Iterator[list[Work]]:
-        if self.generation is None:
-            return
-        after, head = self.generation.watermark, self.reader.head()
-        while works := self.reader.behind(
-            self.generation.number, after=after, upto=head, lane=None, limit=BATCH_DOCUMENTS, max_bytes=8_000_000
-        ):
-            yield works
-            after = works[-1].revision
-
-    def _count_vanished(self, scanned: ScanPlan) -> None:
-        gone = scanned.vanished
-        if gone:
-            tally = self._tally("delete_documents")
-            tally.documents += len(gone)
-            if self.generation is not None:
-                placed = self.reader.placed(self.generation.number, gone)
-                tally.chunks += sum(len(item.chunks) for item in placed.values()) // ENTRY_BYTES
-
-    def _count_task(self, action: Action, task: Task) -> None:
-        tally = self._tally(action)
-        tally.documents += 1
-        dropped = len(task.dropped) // ENTRY_BYTES
-        tally.chunks += (
-            dropped if task.need == "delete" else len(task.kept) if task.need == "payload" else len(task.new)
-        )
-
-    def _count_texts(self, actions: Sequence[Action], batch: Batch) -> None:
-        """Attribute each text to the first action that needs it, once over the whole plan."""
+    def _count_followed(self, lane: Lane, pending: Sequence[tuple[Action | None, Work]]) -> None:
+        works = _placed(lane, [work for _, work in pending])
+        batch = lane.prepare(works)
         owners: dict[int, Action] = {}
-        for action, task in zip(actions, batch.tasks, strict=True):
+        for (given, _), task in zip(pending, batch.tasks, strict=True):
+            action = given or _pending_action(task)
+            tally = lane.tally(action)
+            tally.documents += self._is_counted_here(lane, task, scanned=given is not None)
+            tally.chunks += chunks_of(task)
             for slot in task.slots:
                 owners.setdefault(id(slot), action)
-        fresh = [slot for slot in batch.to_embed if text_key(text_digest(slot.text)) not in self._counted]
-        if self.cache is not None and fresh:
-            held = self.cache.get_many(self.recipe.space, [slot.text for slot in fresh])
-            fresh = [slot for i, slot in enumerate(fresh) if i not in held]
-        self._counted.update(text_key(text_digest(slot.text)) for slot in fresh)
-        counts = self._tokens([slot.text for slot in fresh])
-        for slot, tokens in zip(fresh, counts, strict=True):
-            tally = self._tally(owners[id(slot)])
-            tally.texts += 1
-            tally.tokens += tokens
+        lane.count_texts(lane.unheld(batch), lambda slot: owners[id(slot)])
 
-    def _tokens(self, texts: Sequence[str]) -> list[int]:
-        prefixed = [self.recipe.embedding.document_prefix + text for text in texts]
-        if self.embedder.info.price_per_million_tokens > 0:
-            return [len(starts) for starts in self.embedder.token_starts(prefixed)]
-        return [len(text) // CHARACTERS_PER_TOKEN + 1 for text in prefixed]
+    def _is_counted_here(self, lane: Lane, task: Task, *, scanned: bool) -> bool:
+        """Whether this lane is the one to count a document: the live one, or the first that it is pending in."""
+        if scanned:
+            return lane is self.followed
+        new = task.work.doc_id not in self._behind
+        self._behind.add(task.work.doc_id)
+        return new
 
-    def _tally(self, action: Action) -> _Tally:
-        return self._tallies.setdefault(action, _Tally())
+    def _count_built(self, works: Sequence[Work]) -> None:
+        assert self.build is not None
+        lane, copying = self.build.lane, _copying(self.build.path)
+        batch = lane.prepare(_placed(lane, works))
+        sent = lane.sent(batch)
+        for task in batch.tasks:
+            lane.tally("create_generation").documents += 1
+            embedded = sum(id(slot) in sent for slot in task.slots)
+            _add(lane, "embed_chunks", embedded)
+            _add(lane, copying, len(task.slots) - embedded)
+        lane.count_texts(lane.unheld(batch), _embedding)
 
-    def _plan(self, scanned: ScanPlan, allow_mass_delete: bool) -> Plan:
-        if self.generation is None:
-            self._tally("create_generation")
-        price = self.embedder.info.price_per_million_tokens
-        steps = tuple(
-            Step(
-                action,
-                _REASONS[action],
-                tally.documents,
-                tally.chunks,
-                tally.texts,
-                tally.tokens,
-                tally.tokens * price / 1e6,
-                round(tally.texts / self.rate, 3) if self.rate else 0.0,
-            )
+    def _count_vanished(self, scanned: ScanPlan) -> None:
+        if gone := scanned.vanished:
+            self.followed.tally("delete_documents").documents += len(gone)
+            for lane in self.followers:
+                placed = self.reader.placed(lane.number, gone)
+                chunks = sum(len(item.chunks) for item in placed.values()) // ENTRY_BYTES
+                lane.tally("delete_documents").chunks += chunks
+
+    def _plan(self, scanned: ScanPlan, recipe: str, *, allow_mass_delete: bool) -> Plan:
+        lane, build = self.followed, self.build
+        steps = [Step("create_generation", "there is no generation yet")] if lane.generation is None else []
+        lanes = list(self.followers)
+        steps += [
+            _sum([one.step(action, _REASONS[action]) for one in lanes if action in one.tallies])
             for action in _ORDER
-            if (tally := self._tallies.get(action)) is not None and (tally.documents or action == "create_generation")
-        )
-        notes = () if self.rate or not self._counted else ("no rate was measured yet, so no time is estimated",)
-        number = self.generation.number if self.generation else None
+            if any(action in one.tallies for one in lanes)
+        ]
+        if build is not None:
+            steps += _build_steps(build)
+            lanes.append(build.lane)
+        notes = []
+        if any(item.embeds and not item.rate for item in lanes):
+            notes.append("no rate was measured yet, so no time is estimated")
+        if len(self.followers) > 1 and any(one.tallies for one in self.followers):
+            numbers = ", ".join(str(number) for number in sorted(one.number for one in self.followers))
+            notes.append(f"chunks and texts are those of generations {numbers} together, which all follow every change")
+        first = lane.generation.number if lane.generation else None
         return Plan(
-            steps=steps,
-            from_generation=number,
-            to_generation=number or 1,
+            steps=tuple(steps),
+            from_generation=first,
+            to_generation=_target(first, build, self.reader),
             catalog_revision=scanned.revision,
             source_digest=scanned.digest,
-            recipe=self.recipe.fingerprint,
-            strategy="in_place" if self.generation else "rebuild",
+            recipe=recipe,
+            strategy="in_place" if lane.generation and not build else "rebuild",
             allow_mass_delete=allow_mass_delete,
-            notes=notes,
+            notes=(*notes, *(_storage(build) if build else ())),
+            decision=_counted(build) if build else None,
         )
+
+
+def _sum(steps: Sequence[Step]) -> Step:
+    """One step of those of several generations."""
+    names = ("documents", "chunks", "texts_to_embed", "tokens", "cost_usd", "seconds")
+    return replace(steps[0], **{name: sum(getattr(step, name) for step in steps) for name in names})
+
+
+def _add(lane: Lane, action: Action, chunks: int) -> None:
+    if chunks:
+        tally = lane.tally(action)
+        tally.documents += 1
+        tally.chunks += chunks
+
+
+def _build_steps(build: Build) -> list[Step]:
+    lane, why = build.lane, "; ".join(build.path.reasons)
+    steps = []
+    if lane.generation is None:
+        steps.append(replace(lane.step("create_generation", why), chunks=0))
+    reasons: dict[Action, str] = {
+        "copy_vectors": "another generation holds these texts in the same space",
+        "derive_vectors": f"vectors are made of those that are there: {why}",
+        "embed_chunks": "no generation and no cache holds these texts in the new space",
+    }
+    steps += [lane.step(action, reason) for action, reason in reasons.items() if action in lane.tallies]
+    if build.promote:
+        steps.append(Step("promote", "migration.promote is auto"))
+    return steps
+
+
+def _counted(build: Build) -> Decision:
+    """The decision with what was counted: a new chunker embeds only the texts that are new."""
+    texts = build.lane.tally("embed_chunks").texts if "embed_chunks" in build.lane.tallies else 0
+    if build.path.path not in {"rechunk", "derive"} or not texts:
+        return build.decision
+    ground = f"{texts:,} chunk texts are new; all others copy their vectors"
+    return replace(build.decision, must_embed="always", grounds=(*build.decision.grounds, ground))
+
+
+def _storage(build: Build) -> list[str]:
+    chunks = sum(build.lane.tallies[a].chunks for a in build.lane.tallies if a != "create_generation")
+    size = chunks * (build.lane.recipe.embedding.dimensions * 4 + _POINT_OVERHEAD) / 1e6
+    return [f"both generations together need about {size:,.0f} MB more than now, until the old one is retired"]
+
+
+def _target(first: int | None, build: Build | None, reader: CatalogReader) -> int:
+    if build is None:
+        return first or 1
+    if build.lane.generation is not None:
+        return build.lane.generation.number
+    return max((item.number for item in reader.generations()), default=0) + 1
+
+
+def _placed(lane: Lane, works: Sequence[Work]) -> list[Work]:
+    """The same documents with what this lane's generation holds of them."""
+    if lane.generation is None:
+        return [replace(work, placement=None) for work in works]
+    held = lane.reader.placed(lane.number, [work.doc_id for work in works])
+    return [replace(work, placement=held.get(work.doc_id)) for work in works]
+
+
+def _copying(path: Transition) -> Action:
+    return "derive_vectors" if path.path == "derive" else "copy_vectors"
+
+
+def _embedding(_: Slot) -> Action:
+    return "embed_chunks"
 
 
 def _action(kind: str) -> Action:

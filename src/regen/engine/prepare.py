@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -15,8 +15,9 @@ from regen.core.placing import REPAY, REWRITE, Need, diff_chunks, input_hash, ne
 from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
 from regen.errors import DocumentError
-from regen.ports import Store
-from regen.ports.catalog import CatalogReader, Holder, Work
+from regen.ports import Store, Vectors
+from regen.ports.catalog import CatalogReader
+from regen.ports.placements import Holder, Work
 
 
 @dataclass(slots=True)
@@ -50,6 +51,15 @@ class Task:
         return None if self.work.access is None else orjson.loads(self.work.access)
 
 
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """A generation whose vectors serve another one: ``derive`` makes the one's vectors of the other's."""
+
+    generation: int
+    collection: str
+    derive: Callable[[Vectors], Vectors]
+
+
 @dataclass(slots=True)
 class Batch:
     """Tasks that are written together, and the distinct texts that must be embedded for them."""
@@ -67,15 +77,15 @@ class Batch:
 class Preparer:
     """Turns work into batches for one generation. Reads catalog and store; writes nothing."""
 
-    def __init__(
-        self, generation: int, collection: str, recipe: Recipe, chunker: Chunker, reader: CatalogReader
-    ) -> None:
-        self._generation, self._collection, self._recipe = generation, collection, recipe
-        self._chunker, self._reader = chunker, reader
+    def __init__(self, recipe: Recipe, chunker: Chunker, reader: CatalogReader, donors: Sequence[Donor]) -> None:
+        self._recipe, self._chunker, self._reader, self._donors = recipe, chunker, reader, donors
         self._inflight: dict[str, Slot] = {}
 
-    def prepare(self, works: Sequence[Work], store: Store) -> Batch:
-        """Decide what each document needs and find the vectors that are held already."""
+    def prepare(self, works: Sequence[Work], store: Store | None) -> Batch:
+        """Decide what each document needs and find the vectors that are held already.
+
+        Without a store nothing is fetched: that a text is held is enough for who only counts.
+        """
         tasks = [self._decide(work) for work in works]
         self._split([task for task in tasks if task.need == "replace" and task.error is None])
         return Batch(tasks, self._find_vectors(tasks, store))
@@ -125,7 +135,7 @@ class Preparer:
             if task.kept and placed is not None:
                 task.repays = placed.revision == REPAY or placed.payload_hash != task.hashes[1]
 
-    def _find_vectors(self, tasks: Sequence[Task], store: Store) -> list[Slot]:
+    def _find_vectors(self, tasks: Sequence[Task], store: Store | None) -> list[Slot]:
         """Give every new chunk a slot: of a text under way, of a point that holds it, or to be embedded."""
         fresh: dict[str, Slot] = {}
         by_key: dict[int, Slot] = {}
@@ -137,24 +147,34 @@ class Preparer:
                     slot = fresh[text] = Slot(text)
                     by_key[task.keys[position]] = slot
                 task.slots.append(slot)
-        if fresh:
-            self._copy_held(by_key, store)
+        for donor in self._donors:
+            missing = {key: slot for key, slot in by_key.items() if slot.vector is None}
+            if missing:
+                self._copy_held(missing, donor, store)
         to_embed = [slot for slot in fresh.values() if slot.vector is None]
         self._inflight.update((slot.text, slot) for slot in to_embed)
         return to_embed
 
-    def _copy_held(self, by_key: dict[int, Slot], store: Store) -> None:
-        """Vectors that the generation itself holds for other documents, or under points to be rewritten."""
+    def _copy_held(self, by_key: dict[int, Slot], donor: Donor, store: Store | None) -> None:
+        """Vectors that a generation holds: itself for other documents or points to be rewritten, others for any."""
         points = {}
-        for holder in self._reader.holders(self._generation, list(by_key)):
+        for holder in self._reader.holders(donor.generation, list(by_key)):
             slot = by_key[holder.text_key]
             if (point := _held_point(holder, slot.text)) is not None:
                 points[point] = slot
-        if points:
-            ids, vectors = store.fetch(self._collection, list(points))
-            for found, vector in zip(ids, vectors, strict=True):
-                if np.isfinite(vector).all() and vector.any():
-                    points[found].vector = vector
+        if store is None:
+            for slot in points.values():
+                slot.vector = _HELD
+        elif points:
+            ids, vectors = store.fetch(donor.collection, list(points))
+            usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+            derived = donor.derive(vectors)
+            for row in np.flatnonzero(usable):
+                points[ids[row]].vector = derived[row]
+
+
+_HELD: Final = np.zeros(0, dtype=np.float32)
+"""Stands for a vector that need not be looked at."""
 
 
 def _held_point(holder: Holder, text: str) -> str | None:

@@ -8,19 +8,21 @@ The three parts divided by bars overlap. Work is derived from state, never from 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from regen.core.chunking import Chunker
+from regen.core.priority import Cut
 from regen.core.results import ChunkCounts, Progress
 from regen.engine.embedding import Spent, TextEmbedder
 from regen.engine.lease import HeldLease
 from regen.engine.pipeline import run_pipeline
-from regen.engine.prepare import Batch, Preparer
+from regen.engine.prepare import Batch, Donor, Preparer
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
 from regen.ports import Embedder, Store, VectorCache
-from regen.ports.catalog import Catalog, Generation, Work
+from regen.ports.catalog import Catalog, Generation
+from regen.ports.placements import Work
 
 ACCESS_LANE, ALL_LANES = 0, None
 
@@ -30,7 +32,6 @@ class Reconciled:
     """What one run did to one generation. ``head`` is the end of the log that it caught up with."""
 
     chunks: ChunkCounts
-    spent: Spent
     documents: int
     failed: int
     head: int
@@ -38,28 +39,43 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Everything a generation's reconcile needs. ``filterable`` limits the metadata fields (None: learn them)."""
+    """Everything a generation's reconcile needs.
+
+    ``filterable`` limits the metadata fields (None: learn them); ``cuts`` are the passes of a backfill, by priority.
+    """
 
     catalog: Catalog
     store: Store
     embedder: Embedder
     chunker: Chunker
+    donors: Sequence[Donor]
     limits: Limits
     cache: VectorCache | None = None
     filterable: frozenset[str] | None = None
+    cuts: Sequence[Cut | None] = (None,)
 
     def run(
-        self, generation: Generation, lease: HeldLease, *, progress: Callable[[Progress], None] | None = None
+        self,
+        generation: Generation,
+        lease: HeldLease,
+        *,
+        spent: Spent,
+        upto: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
     ) -> Reconciled:
-        """Bring the generation up to the log's present end. Raises what stops a run; all committed work stays."""
+        """Bring the generation up to the log's present end, or only to revision ``upto``.
+
+        Raises what stops a run; all committed work stays. ``spent`` counts what is sent to the model while it is sent.
+        """
         catalog = self.catalog
         writer = Writer(catalog, self.store, generation, lease, self.filterable)
         if catalog.abandon_writes(generation.number, lease.lease, at=time.time()):
             writer.collect_garbage()
-        head = catalog.head()
+        head = catalog.head() if upto is None else upto
         embedding = TextEmbedder(
             self.embedder,
             generation.recipe,
+            spent,
             cache=self.cache,
             budget_usd=self.limits.budget_usd,
             concurrency=self.limits.concurrency,
@@ -71,12 +87,12 @@ class Reconciler:
                 while writer.marked:
                     writer.marked = 0
                     self._catch_up(generation, (0, head), embedding, writer, progress)
-                catalog.advance(generation.number, head)
+                catalog.advance(generation.number, head, lease.lease)
             writer.collect_garbage()
         finally:
             embedding.close()
         done = writer.written
-        return Reconciled(done.chunks, embedding.spent, done.documents, done.failed, head)
+        return Reconciled(done.chunks, done.documents, done.failed, head)
 
     def _catch_up(
         self,
@@ -86,7 +102,7 @@ class Reconciler:
         writer: Writer,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        preparer = Preparer(generation.number, generation.collection, generation.recipe, self.chunker, self.catalog)
+        preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors)
         total = self.catalog.counts(generation.number).pending if progress else None
 
         def embed(batch: Batch) -> None:
@@ -104,14 +120,17 @@ class Reconciler:
                 progress(Progress("index", done, total, "documents", spent.texts, spent.usd))
 
         # Revoked and granted access reaches the store before anything that costs time; the fence applied it already.
-        for lane in (ACCESS_LANE, ALL_LANES):
+        passes: list[tuple[int | None, Cut | None]] = [(ACCESS_LANE, None), *((ALL_LANES, cut) for cut in self.cuts)]
+        for lane, cut in passes:
             run_pipeline(
-                (preparer.prepare(works, self.store) for works in self._behind(generation, between, lane)),
+                (preparer.prepare(works, self.store) for works in self._behind(generation, between, lane, cut)),
                 embed,
                 write,
             )
 
-    def _behind(self, generation: Generation, between: tuple[int, int], lane: int | None) -> Iterator[list[Work]]:
+    def _behind(
+        self, generation: Generation, between: tuple[int, int], lane: int | None, cut: Cut | None
+    ) -> Iterator[list[Work]]:
         after, head = between
         while works := self.catalog.behind(
             generation.number,
@@ -120,6 +139,7 @@ class Reconciler:
             lane=lane,
             limit=self.limits.batch_documents,
             max_bytes=self.limits.batch_bytes,
+            cut=cut,
         ):
             yield works
             after = works[-1].revision

@@ -13,7 +13,8 @@ from regen.core.fields import kept
 from regen.core.results import Progress, VerifyReport
 from regen.errors import CollectionMissing
 from regen.ports import Store, StoredPayload
-from regen.ports.catalog import Catalog, CatalogReader, FenceEntry, Generation
+from regen.ports.catalog import Catalog, CatalogReader, Generation
+from regen.ports.placements import FenceEntry
 
 MAX_DETAILS: Final = 20
 DELETE_POINTS: Final = 5_000

@@ -16,7 +16,8 @@ from regen.engine.lease import HeldLease
 from regen.engine.prepare import Batch, Task, keys_before_and_after
 from regen.errors import SpaceMismatch
 from regen.ports import FieldStore, InsertStore, Payload, PayloadStore, Points, Store
-from regen.ports.catalog import Catalog, Garbage, Generation, NewPlacement, Placement
+from regen.ports.catalog import Catalog, Generation
+from regen.ports.placements import Garbage, NewPlacement, Placement
 
 GARBAGE_POINTS: Final = 10_000
 """Deleting in few large calls is what stores do well; readers never see the points meanwhile, thanks to the fence."""

@@ -41,6 +41,7 @@ class _Examination:
     generations: Sequence[Generation]
     alias: str
     root: Path
+    probe: Callable[[Generation], float | None]
 
     def check_source(self) -> str:
         if self.source is None:
@@ -62,7 +63,27 @@ class _Examination:
                 raise _UnwellError(f"{info.name}: a {name} vector has {len(vector)} dimensions, not {info.dimensions}")
             if not np.isfinite(vector).all() or not vector.any():
                 raise _UnwellError(f"{info.name}: a {name} vector is zero, or contains NaN or infinity")
+        chunks = self.recipe.chunking
+        if info.max_tokens is not None and chunks.kind != "whole" and chunks.max_tokens > info.max_tokens:
+            raise _UnwellError(
+                f"{info.name} reads {info.max_tokens} tokens of a text; chunks have up to {chunks.max_tokens}",
+                f"set chunking.max_tokens to {info.max_tokens} or less (less what prefix and template add)",
+            )
         return f"{info.name}: {info.dimensions} dimensions, space {self.recipe.space}"
+
+    def check_probes(self) -> str:
+        """Generations of a model other than the configured one are looked at by who is configured for it."""
+        wanted = self.recipe.embedding
+        ours = [
+            item
+            for item in self.generations
+            if (item.recipe.embedding.model, item.recipe.embedding.revision) == (wanted.model, wanted.revision)
+        ]
+        lowest = [self.probe(item) for item in ours]
+        found = [cosine for cosine in lowest if cosine is not None]
+        if not found:
+            return "none kept yet for this model"
+        return f"{len(found)} generations: the model gives what it gave (cosine at least {min(found):.4f})"
 
     def check_catalog(self) -> str:
         holder = self.catalog.holder(f"index {self.alias}")
@@ -118,12 +139,18 @@ def examine(
     generations: Sequence[Generation],
     alias: str,
     root: Path,
+    probe: Callable[[Generation], float | None],
 ) -> DoctorReport:
-    """Run all checks; a failing one does not stop the others."""
-    it = _Examination(source, embedder, store, catalog, recipe, generations, alias, root)
+    """Run all checks; a failing one does not stop the others.
+
+    ``probe`` embeds the probe texts of a generation again: the lowest cosine with the vectors that were kept, None when
+    none were. It raises ModelChanged.
+    """
+    it = _Examination(source, embedder, store, catalog, recipe, generations, alias, root, probe)
     checks: dict[str, Callable[[], str]] = {
         "source": it.check_source,
         "model": it.check_embedder,
+        "probes": it.check_probes,
         "catalog": it.check_catalog,
         "store": it.check_store,
         "recipe": it.check_recipe,

@@ -102,6 +102,7 @@ class StopSignal(Protocol):
 class ModelInfo:
     """What a model says of itself. ``name`` parses back: it is what ``embedding.model`` names.
 
+    Models of one ``family`` (default: the name) and one revision give the same vectors up to truncation.
     ``max_tokens`` is the length above which the model would cut a text (None: it never does). ``matryoshka`` lists the
     dimensions to which its vectors may be truncated. ``price_per_million_tokens`` is in US dollars.
     """
@@ -115,6 +116,7 @@ class ModelInfo:
     document_prefix: str = ""
     query_prefix: str = ""
     matryoshka: tuple[int, ...] = ()
+    family: str = ""
     price_per_million_tokens: float = 0.0
     concurrency: int = 1
 
@@ -300,6 +302,47 @@ class PayloadStore(Protocol):
 
     def update_payload(self, collection: str, ids: Sequence[str], payload: Payload) -> None:
         """Replace metadata, access and revision of existing points. Points that are not there are *not* created."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignColumns:
+    """Where a collection that regen did not make keeps what; None: to be found by name and type.
+
+    ``metadata`` of None takes every other column.
+    """
+
+    id: str | None = None
+    text: str | None = None
+    vector: str | None = None
+    metadata: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True)
+class ForeignRows:
+    """A page of a foreign collection; ``vectors`` has shape (len(ids), dimensions)."""
+
+    ids: list[str]
+    texts: list[str]
+    metadata: list[dict[str, Any]]
+    vectors: Vectors
+
+
+@runtime_checkable
+class AdoptableStore(Protocol):
+    """A store whose foreign collections can be read in full."""
+
+    def foreign(self, collection: str, columns: ForeignColumns, batch: int = 2048) -> Iterator[ForeignRows]:
+        """All rows of a collection, a page at a time. Raises CollectionMissing, ConfigError for columns."""
+        ...
+
+
+@runtime_checkable
+class AliasStore(Protocol):
+    """A store with aliases of its own, which follow the catalog's, for applications that query the store directly."""
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Point an alias at a collection, atomically; idempotent."""
         ...
 
 

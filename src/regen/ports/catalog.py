@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from regen.core.changes import Candidate, Outcome
+from regen.core.priority import Cut
 from regen.core.recipe import Recipe
 from regen.core.results import ChangeRecord, DeadLetter
+from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
 
 GenerationState: TypeAlias = Literal["building", "ready", "live", "retained", "retired", "aborted"]
 CURRENT_STATES: tuple[GenerationState, ...] = ("building", "ready", "live", "retained")
@@ -33,7 +35,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation's bookkeeping. ``fields`` are the filterable metadata keys of its collection."""
+    """One generation's bookkeeping. ``fields`` are the filterable metadata keys of its collection.
+
+    ``options`` say where and how its model runs (an address, the name of a key's variable), so that it can be asked
+    when the configuration names another one.
+    """
 
     number: int
     recipe: Recipe
@@ -43,6 +49,8 @@ class Generation:
     fields: dict[str, str]
     created_at: float
     completed_at: float | None
+    retained_at: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,96 +69,16 @@ class Route:
     drops: int = 0
 
 
-@dataclass(slots=True)
-class Placement:
-    """Which revision of a document a generation holds, as which chunks (packed, see ``core.chunks``).
-
-    ``input_hash`` covers the text and the metadata that the template names; ``payload_hash`` metadata and access.
-    A ``revision`` of -1 asks for the document's points to be written anew (repair), one of -2 for their payload only.
-    """
-
-    revision: int
-    input_hash: bytes
-    payload_hash: bytes
-    chunks: bytes
-    text_keys: bytes
-
-
-@dataclass(slots=True)
-class Work:
-    """A document whose placement is behind the change log. ``metadata`` and ``access`` are JSON."""
-
-    doc_key: int
-    doc_id: str
-    revision: int
-    deleted: bool
-    text: str
-    content_hash: bytes
-    metadata: bytes
-    metadata_hash: bytes
-    access: bytes | None
-    access_hash: bytes
-    version: str | None
-    changed_at: float
-    placement: Placement | None
-
-
 @dataclass(frozen=True, slots=True)
-class NewPlacement:
-    """What a write attempt wants to commit for one document: valid only while it is at ``revision``.
+class Switch:
+    """One entry of an alias's history: who pointed it where, when and why."""
 
-    ``placement`` of None removes it (the document is deleted). ``dropped`` are the 24-byte entries that become garbage.
-    """
-
-    doc_key: int
-    revision: int
-    placement: Placement | None
-    dropped: bytes
-    old_text_keys: tuple[int, ...] = ()
-    new_text_keys: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Garbage:
-    """Points that no placement names any more: packed 24-byte entries."""
-
-    id: int
-    entries: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A document of a generation that (perhaps) holds a text: verified by computing its chunk id."""
-
-    text_key: int
-    doc_id: str
-    chunks: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class FenceEntry:
-    """What the fence needs of one document: all of it read in one statement, so of one moment.
-
-    ``current`` is False while the placement is of an older revision than access and metadata are.
-    """
-
-    doc_id: str
-    deleted: bool
-    access: bytes | None
-    metadata: bytes
-    revision: int
-    chunks: bytes
-    current: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """An exclusive right, held until ``expires_at`` unless renewed. ``token`` fences off former owners."""
-
-    name: str
-    owner: str
-    token: int
-    expires_at: float
+    version: int
+    live: int | None
+    previous: int | None
+    actor: str
+    reason: str
+    switched_at: float
 
 
 @dataclass(slots=True)
@@ -243,12 +171,20 @@ class CatalogReader(Protocol):
         ...
 
     def behind(
-        self, generation: int, *, after: int, upto: int, lane: int | None, limit: int, max_bytes: int
+        self,
+        generation: int,
+        *,
+        after: int,
+        upto: int,
+        lane: int | None,
+        limit: int,
+        max_bytes: int,
+        cut: Cut | None = None,
     ) -> list[Work]:
         """The next documents, by revision, whose placement is behind and that are not dead letters.
 
-        Revisions lie in (after, upto]; with a ``lane`` only that lane's. At most ``limit`` documents and about
-        ``max_bytes`` of text, but at least one document if there is any.
+        Revisions lie in (after, upto]; with a ``lane`` only that lane's, with a ``cut`` only that tier's. At most
+        ``limit`` documents and about ``max_bytes`` of text, but at least one document if there is any.
         """
         ...
 
@@ -296,12 +232,28 @@ class CatalogReader(Protocol):
         """Who holds a lease, expired or not."""
         ...
 
+    def leases(self) -> list[Lease]:
+        """All leases, expired ones included, by name."""
+        ...
+
     def buried(self, generation: int) -> list[str]:
         """The ids of all dead letters of one generation, or of the source stage."""
         ...
 
     def total_cost(self) -> float:
         """US dollars, all runs together."""
+        ...
+
+    def switches(self, alias: str) -> list[Switch]:
+        """The history of an alias, newest first."""
+        ...
+
+    def probes(self, generation: int) -> bytes | None:
+        """The probe vectors kept with a generation, as they were given; None when none were."""
+        ...
+
+    def most_queried(self, share: float) -> int:
+        """The number of queries that the most queried ``share`` of the documents reach; at least 1."""
         ...
 
     def alive(self) -> int:
@@ -335,7 +287,9 @@ class Catalog(CatalogReader, Protocol):
         """Remember new stamps of documents that turned out to be unchanged."""
         ...
 
-    def create_generation(self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float) -> Generation:
+    def create_generation(
+        self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float, options: Mapping[str, Any] | None = None
+    ) -> Generation:
         """Add a generation in state ``building``."""
         ...
 
@@ -343,12 +297,46 @@ class Catalog(CatalogReader, Protocol):
         """Record the filterable keys that a generation's collection has."""
         ...
 
-    def advance(self, generation: int, watermark: int) -> None:
-        """Raise the generation's watermark: everything up to it is placed or a dead letter."""
+    def advance(self, generation: int, watermark: int, lease: Lease | None = None) -> None:
+        """Raise the generation's watermark: everything up to it is placed or a dead letter.
+
+        Raises LeaseLost when a lease is given that is not ours any more.
+        """
         ...
 
     def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
         """Point an alias that points nowhere at its first generation."""
+        ...
+
+    def count_queries(self, returned: Mapping[str, int]) -> None:
+        """Add how often documents were returned by searches."""
+        ...
+
+    def flag(self, ids: Sequence[str], *, flagged: bool) -> int:
+        """Mark documents as high value or badly found, or no longer so; how many of the ids are known."""
+        ...
+
+    def mark_ready(self, generation: int, *, at: float) -> bool:
+        """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
+        ...
+
+    def keep_probes(self, generation: int, vectors: bytes) -> None:
+        """Keep a generation's probe vectors."""
+        ...
+
+    def amend_recipe(self, generation: int, recipe: Recipe) -> None:
+        """Replace a generation's recipe by one of the same space (another query prefix)."""
+        ...
+
+    def switch(self, alias: str, to: int, *, expected: int, actor: str, reason: str, at: float) -> Route:
+        """Point the alias at a ready or retained generation if its version is still ``expected`` (I7).
+
+        The former live generation becomes ``retained``. Raises AliasMoved when somebody was quicker, NotPromotable.
+        """
+        ...
+
+    def retire(self, generation: int, *, state: GenerationState = "retired") -> None:
+        """Give up a generation that is not live: its bookkeeping goes, its number stays. Raises NotPromotable."""
         ...
 
     def begin_write(

@@ -12,7 +12,7 @@ from regen.core.chunks import names, write_token
 from regen.core.documents import Principal, Unrestricted, may_see
 from regen.core.filters import Filter, matches
 from regen.ports import StoreHit
-from regen.ports.catalog import FenceEntry
+from regen.ports.placements import FenceEntry
 
 
 class Fenced:

@@ -16,7 +16,8 @@ from regen.core.recipe import Recipe
 from regen.core.results import Explanation, Hit, SearchResult
 from regen.errors import ConfigError, EmbedderContract, SpaceMismatch
 from regen.ports import Embedder, Store, StoreHit, Vector
-from regen.ports.catalog import CatalogReader, FenceEntry, Generation
+from regen.ports.catalog import CatalogReader, Generation
+from regen.ports.placements import FenceEntry
 from regen.serving.fence import Fenced, fence
 from regen.spaces.vectors import normalize
 

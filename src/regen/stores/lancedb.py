@@ -27,10 +27,22 @@ from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter
 from regen.core.recipe import Metric
 from regen.errors import CollectionMissing, ConfigError, StoreError
-from regen.ports import CollectionSpec, FieldKind, Payload, Points, StoredPayload, StoreHit, Vector, Vectors
+from regen.ports import (
+    CollectionSpec,
+    FieldKind,
+    ForeignColumns,
+    ForeignRows,
+    Payload,
+    Points,
+    StoredPayload,
+    StoreHit,
+    Vector,
+    Vectors,
+)
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.lancedb_faults import named, retried
 from regen.stores.lancedb_filters import NOTHING, one_of, predicate
+from regen.stores.lancedb_foreign import foreign_columns, foreign_rows
 from regen.stores.lancedb_layout import (
     Layout,
     changeable_table,
@@ -173,6 +185,17 @@ class LanceStore:
             layout = handle.layout
             for page in handle.table.search().select(layout.scanned).to_batches(batch):
                 yield StoredPayload(page.column("id").to_pylist(), payload_of(page, layout))
+
+    def foreign(self, collection: str, columns: ForeignColumns, batch: int = 2048) -> Iterator[ForeignRows]:
+        """All rows of a table that regen did not make, a page at a time."""
+        with named(collection, self._where):
+            if not self._exists(collection):
+                raise CollectionMissing(
+                    f"there is no table {collection!r} in {self._where}",
+                    hint=f"there are: {self.collections() or 'none'}",
+                )
+            table = self._database.open_table(collection)
+            yield from foreign_rows(table, foreign_columns(table.schema, columns), batch)
 
     # ── search ──
 

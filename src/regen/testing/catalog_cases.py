@@ -13,7 +13,8 @@ from regen.core.chunks import pack, pack_keys, write_token
 from regen.core.documents import Document, digest
 from regen.core.recipe import Embedding, Recipe
 from regen.core.results import DeadLetter
-from regen.ports.catalog import Catalog, Generation, Lease, LogOutcome, NewPlacement, Placement, Work
+from regen.ports.catalog import Catalog, Generation, LogOutcome
+from regen.ports.placements import Lease, NewPlacement, Placement, Work
 
 ALIAS: Final = "handbook"
 RECIPE: Final = Recipe(Embedding("hashing/8", 8))

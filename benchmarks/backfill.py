@@ -1,0 +1,178 @@
+"""A backfill beside what its model alone could do in the same run: ratios, not absolute times.
+
+    python benchmarks/backfill.py [--documents 10000] [--large 100000] [--call-texts 16] [--rounds 3] [--json FILE]
+
+A live generation (of another model) is there; a second one is built by ``apply``. The floor is the model's own time for
+the same texts: WordLlama in one thread, a simulated API that answers after 20 ms to eight calls at a time. Memory is
+the highest resident size above that before the build, each size in a process of its own; ``--large`` adds another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from workload import Meter, load, median
+
+from regen.core.documents import Document
+from regen.core.recipe import Chunking
+from regen.embedders.hashing import HashingEmbedder
+from regen.embedders.wordllama import WordLlamaEmbedder
+from regen.index import Index
+from regen.ports import Embedder, ModelInfo
+
+TARGETS = {"wordllama": 0.95, "api": 0.99}
+CALL_SECONDS, CONCURRENCY, API_DIMENSIONS = 0.020, 8, 256
+
+
+class SimulatedApi:
+    """Answers each call after 20 ms with next to no work of its own; eight calls at a time are allowed."""
+
+    def __init__(self, texts_a_call: int) -> None:
+        self.info = ModelInfo(
+            name="simulated/api", dimensions=API_DIMENSIONS, max_batch_texts=texts_a_call, concurrency=CONCURRENCY
+        )
+        self._counts = HashingEmbedder(8)
+        self._vectors = np.random.default_rng(7).standard_normal((4_096, API_DIMENSIONS)).astype(np.float32)
+
+    def embed_documents(self, texts: Sequence[str]) -> Any:
+        """One of 4,096 vectors for each text, 20 ms later."""
+        started = time.perf_counter()
+        vectors = self._vectors[[hash(text) % 4_096 for text in texts]]
+        time.sleep(max(0.0, CALL_SECONDS - (time.perf_counter() - started)))
+        return vectors
+
+    def embed_query(self, text: str) -> Any:
+        """As a document."""
+        return self.embed_documents([text])[0]
+
+    def token_starts(self, texts: Sequence[str]) -> Any:
+        """Words."""
+        return self._counts.token_starts(texts)
+
+
+def corpus(count: int) -> list[Document]:
+    """So many different documents: those of the sync benchmark, again and again with another number."""
+    rows = load("v1")
+    return [
+        Document(f"{row['id']}-{turn}", f"{row['text']} ({turn})", row["meta"])
+        for turn in range(-(-count // len(rows)))
+        for row in rows
+    ][:count]
+
+
+def make(name: str, texts_a_call: int) -> Embedder:
+    """The model to move to."""
+    return WordLlamaEmbedder(256) if name == "wordllama" else SimulatedApi(texts_a_call)
+
+
+def floor(embedder: Embedder, texts: Sequence[str]) -> float:
+    """Seconds that the model takes for the texts by itself, as concurrently as it may."""
+    size = embedder.info.max_batch_texts
+    calls = [texts[start : start + size] for start in range(0, len(texts), size)]
+    started = time.perf_counter()
+    if embedder.info.concurrency > 1:
+        with ThreadPoolExecutor(embedder.info.concurrency) as pool:
+            list(pool.map(embedder.embed_documents, calls))
+    else:
+        for call in calls:
+            embedder.embed_documents(call)
+    return time.perf_counter() - started
+
+
+def open_index(folder: Path, embedder: Embedder | str, model: Embedder) -> Index:
+    """One chunk a document, so that the counts are plain."""
+    return Index(
+        embedder=embedder, store="lancedb://vectors", catalog="sqlite:///catalog.db", chunking=Chunking("whole"),
+        root=folder, models={model.info.name: model},
+    )  # fmt: skip
+
+
+def catalog_bytes(folder: Path) -> int:
+    """What the catalog takes on disk, its write-ahead log included."""
+    return sum(path.stat().st_size for path in folder.glob("catalog.db*"))
+
+
+def measure(name: str, count: int, texts_a_call: int) -> dict[str, float]:
+    """One backfill in this process, and the floor before and after it."""
+    embedder = make(name, texts_a_call)
+    documents = corpus(count)
+    texts = [document.text.strip() for document in documents]
+    embedder.embed_documents(texts[:600])  # loads what is loaded lazily
+    with tempfile.TemporaryDirectory(prefix="regen-bench-") as made:
+        folder = Path(made)
+        with open_index(folder, "hashing/32", embedder) as index:
+            for start in range(0, count, 10_000):
+                index.upsert(documents[start : start + 10_000])
+        del documents
+        size, floors = catalog_bytes(folder), [floor(embedder, texts)]
+        with open_index(folder, embedder, embedder) as index:
+            with Meter() as meter:
+                result = index.apply()
+            assert result.embedded_texts == len(set(texts))
+            chunks = result.chunks.written
+        floors.append(floor(embedder, texts))
+        grown = catalog_bytes(folder) - size
+    return {
+        "texts": len(texts), "seconds": meter.seconds, "floor": median(floors), "share": median(floors) / meter.seconds,
+        "memory": meter.peak - meter.base, "catalog": grown / chunks,
+    }  # fmt: skip
+
+
+def in_a_process(name: str, count: int, texts_a_call: int) -> dict[str, float]:
+    """The same in a fresh process: what one run leaves in memory does not count for the next."""
+    command = [sys.executable, __file__, "--one", name, "--documents", str(count), "--call-texts", str(texts_a_call)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def show(results: dict[str, dict[int, dict[str, float]]]) -> None:
+    """A table of medians, beside their targets."""
+    table = Table("model", "texts", "seconds", "alone", "share", "target", "peak MB", "memory", "catalog bytes a chunk")
+    for name, by_count in results.items():
+        first = next(iter(by_count.values()))
+        for count, row in by_count.items():
+            ratio = "" if row is first else f"{row['memory'] / first['memory']:.2f} (≤ 1.10)"
+            table.add_row(
+                name, f"{count:,}", f"{row['seconds']:.2f}", f"{row['floor']:.2f}", f"{row['share']:.3f}",
+                f"≥ {TARGETS[name]}", f"{row['memory']:.0f}", ratio, f"{row['catalog']:.0f}",
+            )  # fmt: skip
+    Console(width=120).print(table)
+
+
+def main() -> None:
+    """Measure both models at one size, or two, and print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--large", type=int)
+    parser.add_argument("--call-texts", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", choices=sorted(TARGETS), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one, given.documents, given.call_texts)))
+        return
+    results: dict[str, dict[int, dict[str, float]]] = {name: {} for name in TARGETS}
+    for name, by_count in results.items():
+        for count in filter(None, (given.documents, given.large)):
+            rounds = [in_a_process(name, count, given.call_texts) for _ in range(given.rounds)]
+            by_count[count] = {key: median([one[key] for one in rounds]) for key in rounds[0]}
+    show(results)
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()

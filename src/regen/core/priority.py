@@ -1,0 +1,73 @@
+"""In which order a backfill takes documents: what readers miss most comes first.
+
+By default (1) the top 5 % most queried, (2) changed within six months, (3) returned by failing or flagged queries or
+marked high value, (4) the rest. The order is configurable; a document belongs to the first tier that it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+from regen.errors import ConfigError
+
+Tier: TypeAlias = Literal["queried", "recent", "flagged", "rest"]
+TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
+MONTH: Final = 30.44 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Priority:
+    """The rule. ``queried_share`` is the share of documents that counts as most queried, ``recent_seconds`` an age."""
+
+    order: tuple[Tier, ...] = TIERS
+    queried_share: float = 0.05
+    recent_seconds: float = 6 * MONTH
+
+    def __post_init__(self) -> None:
+        unknown = [tier for tier in self.order if tier not in TIERS]
+        if unknown or len(set(self.order)) != len(self.order):
+            raise ConfigError(
+                f"migration.priority is {list(self.order)}", hint=f"an order of {', '.join(TIERS)}, each at most once"
+            )
+
+    @property
+    def passes(self) -> tuple[Tier, ...]:
+        """The tiers in order, the rest always last."""
+        return (*(tier for tier in self.order if tier != "rest"), "rest")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One tier made concrete: who belongs to it, and to none of the ``before`` ones.
+
+    ``min_queries`` is the count that the most queried documents reach; ``changed_since`` is in seconds since the epoch.
+    """
+
+    tier: Tier
+    before: tuple[Tier, ...]
+    min_queries: int
+    changed_since: float
+
+
+def cuts(priority: Priority, *, min_queries: int, now: float) -> list[Cut]:
+    """The passes of a backfill: disjoint, and together every document."""
+    passes = priority.passes
+    since = now - priority.recent_seconds
+    return [Cut(tier, passes[:at], min_queries, since) for at, tier in enumerate(passes)]
+
+
+def belongs(cut: Cut, *, queries: int, changed_at: float, flagged: bool) -> bool:
+    """Whether a document is taken in this pass. The catalog asks the same in SQL; a test holds the two together."""
+
+    def fits(tiers: Sequence[Tier]) -> bool:
+        facts: dict[Tier, bool] = {
+            "queried": queries >= cut.min_queries,
+            "recent": changed_at >= cut.changed_since,
+            "flagged": flagged,
+            "rest": True,
+        }
+        return any(facts[tier] for tier in tiers)
+
+    return fits([cut.tier]) and not fits(cut.before)

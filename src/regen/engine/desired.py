@@ -1,0 +1,142 @@
+"""What the configuration asks for beside what there is: nothing, another query prefix, or a generation to build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from regen.core.plan import Step
+from regen.core.recipe import Recipe
+from regen.core.transition import Family, Transition, decide, transition
+from regen.engine.counting import Lane
+from regen.engine.donors import donors_for, giving_order
+from regen.engine.models import Models
+from regen.engine.planning import Build, DryRun, Planner
+from regen.engine.scan import Scanner
+from regen.errors import CatalogError
+from regen.ports import VectorCache
+from regen.ports.catalog import Catalog, Generation
+
+FINISHED: Final = ("ready", "live", "retained")
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The live generation, the one that fits the configuration (if any), and the path between their recipes."""
+
+    live: Generation | None
+    fitting: Generation | None
+    path: Transition
+
+    @property
+    def to_build(self) -> bool:
+        """Whether ``apply`` has a generation to build, or to finish."""
+        if not self.path.needs_generation:
+            return False
+        return self.fitting is None or self.fitting.state not in FINISHED
+
+    @property
+    def to_promote(self) -> bool:
+        """Whether what the configuration asks for is ready but not live; a retained one was left on purpose."""
+        return self.path.needs_generation and self.fitting is not None and self.fitting.state == "ready"
+
+    def notes(self) -> list[str]:
+        """What a reader should know about configuration and generations."""
+        if self.live is None or self.path.path == "nothing":
+            return []
+        why = "; ".join(self.path.reasons)
+        if self.fitting is not None and self.fitting.state in FINISHED:
+            note = f"generation {self.fitting.number} fits the configuration ({why}) and is {self.fitting.state}"
+            return [f"{note}: `regen promote {self.fitting.number}` makes it live"]
+        note = f"the configuration asks for another recipe than generation {self.live.number}'s: {why}"
+        return [f"{note}; `regen plan` tells what `regen apply` would do"]
+
+
+def desired(catalog: Catalog, alias: str, current: list[Generation], models: Models) -> Desired:
+    """Compare the configuration with the generations."""
+    number = catalog.route(alias).live
+    live = next((item for item in current if item.number == number), current[-1] if current else None)
+    fitting = next((item for item in reversed(current) if _fits(item, models.recipe)), None)
+    if live is None:
+        return Desired(None, None, Transition("nothing", ()))
+    if _fits(live, models.recipe):
+        fitting = live
+    path = transition(
+        live.recipe, models.recipe, old_family=models.family(live.recipe.embedding), new_family=_family(models)
+    )
+    return Desired(live, fitting, path)
+
+
+def _fits(generation: Generation, recipe: Recipe) -> bool:
+    return generation.recipe.fingerprint == recipe.fingerprint
+
+
+def _family(models: Models) -> Family:
+    found = models.family(models.recipe.embedding)
+    if found is None:
+        raise CatalogError("the configured model has no family")  # it is loaded already: cannot happen
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMaker:
+    """Makes dry runs: of the documents alone, and of the generation that the configuration asks for."""
+
+    catalog: Catalog
+    models: Models
+    cache: VectorCache | None
+    promote: bool
+
+    def dry_run(
+        self, scanner: Scanner, wanted: Desired, current: list[Generation], *, allow_mass_delete: bool
+    ) -> DryRun:
+        """Count what ``apply`` would do."""
+        live = wanted.live
+        followers = self._followers(live, current)
+        followed = next(lane for lane in followers if live is None or lane.number == live.number)
+        build = self._build(wanted, current) if wanted.to_build else None
+        if build is not None:
+            build.lane.feed(followers)
+        planner = Planner(scanner, self.catalog, followed, followers, build)
+        found = planner.run(allow_mass_delete=allow_mass_delete, recipe=self.models.recipe.fingerprint)
+        if self.promote and wanted.to_promote:
+            assert wanted.fitting is not None
+            step = Step("promote", f"generation {wanted.fitting.number} is ready, and migration.promote is auto")
+            found.plan = replace(found.plan, steps=(*found.plan.steps, step), to_generation=wanted.fitting.number)
+        return found
+
+    def _followers(self, live: Generation | None, current: list[Generation]) -> list[Lane]:
+        """A lane for each generation that a sync brings up to date, in its order, see ``WriteSide``."""
+        if live is None:
+            return [self._lane(None, self.models.recipe, current)]
+        complete = [item for item in current if item.state != "building"]
+        lanes: list[Lane] = []
+        for item in giving_order(complete, live.number, self.models) or [live]:
+            lanes.append(self._lane(item, item.recipe, current).feed(lanes))
+        return lanes
+
+    def _build(self, wanted: Desired, current: list[Generation]) -> Build:
+        assert wanted.live is not None
+        recipe, old = self.models.recipe, wanted.live.recipe
+        decision = decide(
+            old,
+            recipe,
+            wanted.path,
+            old_family=self.models.family(old.embedding),
+            new_family=_family(self.models),
+            texts=self.catalog.counts(wanted.live.number).chunks,
+        )
+        return Build(self._lane(wanted.fitting, recipe, current), wanted.path, self.promote, decision)
+
+    def _lane(self, generation: Generation | None, recipe: Recipe, current: list[Generation]) -> Lane:
+        embedder = self.models.embedder if generation is None else self.models.embedder_for(generation)
+        return Lane(
+            generation,
+            recipe,
+            embedder,
+            self.models.chunker_for(recipe, embedder),
+            donors_for(recipe.embedding, generation, current, self.models),
+            self.catalog,
+            self.cache,
+            self.catalog.rate(),
+        )

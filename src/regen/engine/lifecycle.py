@@ -1,0 +1,133 @@
+"""Promote, roll back, retire: what moves the alias, and what becomes of the generations it leaves."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from regen.core.results import GcReport, SwitchResult
+from regen.errors import AliasMoved, NotFound, NotPromotable
+from regen.ports import AliasStore, Store
+from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
+
+
+def actor() -> str:
+    """Who does it: user and host, for the alias's history."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """The switches of one alias. Each is one compare-and-swap in the catalog; the store's own alias follows it.
+
+    ``hold`` takes a generation's lease: nobody writes into what is being given up.
+    """
+
+    alias: str
+    catalog: Catalog
+    store: Store
+    retain_seconds: float
+    hold: Callable[[Generation], AbstractContextManager[object]]
+
+    def promote(self, number: int | None, *, reason: str, expected: int | None = None) -> SwitchResult:
+        """Make a ready generation (default: the newest) live, retain the former. Raises NotPromotable, AliasMoved."""
+        route = self._route(expected)
+        target = self._ready() if number is None else self._known(number)
+        if target.number == route.live:
+            raise NotPromotable(f"generation {target.number} is live already")
+        if target.state == "building":
+            counts = self.catalog.counts(target.number)
+            raise NotPromotable(
+                f"generation {target.number} is unfinished: {counts.pending:,} documents are not in it yet",
+                hint="`regen apply` goes on building it",
+            )
+        return self._switch(route, target, reason)
+
+    def rollback(self, to: int | None, *, reason: str, expected: int | None = None) -> SwitchResult:
+        """Point the alias back at the previous, or at another retained generation. Raises NotPromotable, AliasMoved."""
+        route = self._route(expected)
+        wanted = route.previous if to is None else to
+        if wanted is None:
+            raise NotPromotable(
+                "there is no previous generation to go back to", hint="`regen history` lists the switches"
+            )
+        target = self._known(wanted)
+        if target.state != "retained":
+            raise NotPromotable(
+                f"generation {wanted} is {target.state}, not retained", hint="`regen promote` makes a ready one live"
+            )
+        return self._switch(route, target, reason)
+
+    def _route(self, expected: int | None) -> Route:
+        """Where the alias points now, if that is still what the caller's decision was based on. Raises AliasMoved."""
+        route = self.catalog.route(self.alias)
+        if expected is not None and route.version != expected:
+            raise AliasMoved(
+                f"alias {self.alias!r} is at version {route.version}, not {expected}: it points at generation "
+                f"{route.live}",
+                hint="`regen history` tells who switched it, and why; look at it before switching again",
+            )
+        return route
+
+    def _switch(self, route: Route, target: Generation, reason: str) -> SwitchResult:
+        new = self.catalog.switch(
+            self.alias,
+            target.number,
+            expected=route.version,
+            actor=actor(),
+            reason=reason,
+            at=time.time(),
+        )
+        self.follow()
+        return SwitchResult(self.alias, target.number, new.previous, reason, target.recipe.space)
+
+    def follow(self) -> None:
+        """Let the store's own alias, where it has one, point where the catalog's does."""
+        live = self.catalog.route(self.alias).live
+        if live is not None and isinstance(self.store, AliasStore):
+            self.store.set_alias(self.alias, self._known(live).collection)
+
+    def retire(self, number: int) -> None:
+        """Give a generation up: its collection is dropped. Raises NotPromotable for the live one, NotFound."""
+        target = self._known(number)
+        if target.state == "live":
+            raise NotPromotable(f"generation {number} is live", hint="promote another one, or roll back, before")
+        with self.hold(target):
+            # Bookkeeping first: a search that has begun finds that it is gone, and a crash leaves only a collection.
+            if target.state in CURRENT_STATES:
+                self.catalog.retire(number, state="aborted" if target.state in {"building", "ready"} else "retired")
+            self.store.drop(target.collection)
+
+    def expire(self, report: GcReport, *, now: bool) -> None:
+        """Retire what was retained long enough (with ``now`` everything retained), and drop what a crash left."""
+        for item in self.catalog.generations():
+            overdue = item.retained_at is not None and item.retained_at + self.retain_seconds < time.time()
+            if item.state == "retained" and (now or overdue):
+                self.retire(item.number)
+                report.retired.append(item.number)
+            elif item.state not in CURRENT_STATES:
+                self.store.drop(item.collection)
+
+    def _known(self, number: int) -> Generation:
+        found = {item.number: item for item in self.catalog.generations()}
+        if number not in found:
+            raise NotFound(f"there is no generation {number}", hint=f"there are: {sorted(found) or 'none'}")
+        return found[number]
+
+    def _ready(self) -> Generation:
+        ready = [item for item in self.catalog.generations() if item.state == "ready"]
+        if not ready:
+            building = [item.number for item in self.catalog.generations() if item.state == "building"]
+            raise NotPromotable(
+                f"no generation is ready{f'; {building[-1]} is unfinished' if building else ''}",
+                hint="`regen plan` tells what `regen apply` would build",
+            )
+        return ready[-1]

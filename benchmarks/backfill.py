@@ -1,6 +1,6 @@
 """A backfill beside what its model alone could do in the same run: ratios, not absolute times.
 
-    python benchmarks/backfill.py [--documents 10000] [--large 100000] [--call-texts 16] [--rounds 3] [--json FILE]
+    python -m benchmarks.backfill [--documents 10000] [--large 100000] [--call-texts 16] [--rounds 3] [--json FILE]
 
 A live generation (of another model) is there; a second one is built by ``apply``. The floor is the model's own time for
 the same texts: WordLlama in one thread, a simulated API that answers after 20 ms to eight calls at a time. Memory is
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.workload import Meter, load, median
 from rich.console import Console
 from rich.table import Table
-from workload import Meter, load, median
 
 from regen.core.documents import Document
 from regen.core.recipe import Chunking

@@ -132,7 +132,17 @@ def measure(name: str, count: int, texts_a_call: int) -> dict[str, float]:
 
 def in_a_process(name: str, count: int, texts_a_call: int) -> dict[str, float]:
     """The same in a fresh process: what one run leaves in memory does not count for the next."""
-    command = [sys.executable, __file__, "--one", name, "--documents", str(count), "--call-texts", str(texts_a_call)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.backfill",
+        "--one",
+        name,
+        "--documents",
+        str(count),
+        "--call-texts",
+        str(texts_a_call),
+    ]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 

@@ -265,6 +265,30 @@ def test_two_generations_follow_every_edit(worlds: Worlds, name: str, live: int)
     assert move.index.plan().empty
 
 
+def test_an_edit_at_the_very_end_of_a_build(worlds: Worlds) -> None:
+    """A document that is logged after the last round, before the generation is called ready, is in it when it is."""
+    way = WAYS["another model of equal dimensions"]
+    move = started(worlds, way)
+    aim(move, way)
+    catalog, late = move.index._catalog, [document(50), document(51)]
+    mark_ready = catalog.mark_ready
+
+    def slow(generation: int, *, at: float) -> bool:
+        if late:
+            other = Index(
+                embedder=way.before, store=move.index._store, catalog=catalog, chunking=SMALL, root=move.world.folder
+            )
+            other.upsert([late.pop()])
+        ready = mark_ready(generation, at=at)
+        assert ready == (catalog.counts(generation).pending == 0)
+        return ready
+
+    catalog.mark_ready = slow  # type: ignore[attr-defined, method-assign, unused-ignore]
+    move.index.apply()
+    assert move.states() == {1: "live", 2: "ready"}
+    assert_both_are_clean(worlds, move, way, *DOCUMENTS, document(50), document(51))
+
+
 # ── switching ──
 
 

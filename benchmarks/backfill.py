@@ -32,7 +32,6 @@ from regen.embedders.hashing import HashingEmbedder
 from regen.embedders.wordllama import WordLlamaEmbedder
 from regen.index import Index
 from regen.ports import Embedder, ModelInfo
-from workload import Meter, load, median
 
 TARGETS = {"wordllama": 0.95, "api": 0.99}
 NO_INDEX = {"min_rows": 1 << 30}  # the graph is built once all is there, and takes as long whatever filled the table

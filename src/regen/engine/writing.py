@@ -306,9 +306,14 @@ class WriteSide:
             self.limits,
             cache,
             self.filterable,
-            self._cuts() if generation.state == "building" and generation.watermark == 0 else (None,),
+            self._cuts() if self._is_backfill(generation) else (None,),
         )
         return reconciler.run(generation, lease, progress=progress, spent=spent, upto=upto)
+
+    def _is_backfill(self, generation: Generation) -> bool:
+        """Whether readers are served by another generation while this one is filled: then the order counts."""
+        fresh = generation.state == "building" and generation.watermark == 0
+        return fresh and self.catalog.route(self.alias).live is not None
 
     def _cuts(self) -> Sequence[Cut]:
         """The passes of a backfill: what readers ask for most comes first."""

@@ -43,7 +43,17 @@ class Database:
     def among(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
         """``column IN values`` for any number of strings or integers, as one bound parameter."""
         # One JSON array costs one parameter and one cached statement; IN (?, ?, …) costs a compilation per length.
-        return column.in_(select(func.json_each(orjson.dumps(list(values)).decode()).table_valued("value").c.value))
+        return in_json(column, json_list(values))
+
+
+def in_json(column: ColumnElement[Any], values: Any) -> ColumnElement[bool]:
+    """``column IN`` a JSON array: a string, or a parameter of a statement that is built once."""
+    return column.in_(select(func.json_each(values).table_valued("value").c.value))
+
+
+def json_list(values: Sequence[Any]) -> str:
+    """Strings or integers as a JSON array."""
+    return orjson.dumps(list(values)).decode()
 
 
 def allocate(connection: Connection, name: str, count: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, case, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, exists, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
@@ -277,7 +277,7 @@ def _case_time(condition: Any) -> Any:
 
 
 def _route(connection: Connection, alias: str) -> Route:
-    row = connection.execute(_ROUTE.where(schema.aliases.c.alias == alias)).fetchone()
+    row = connection.execute(_ROUTE, {"alias": alias}).fetchone()
     return Route(alias, None, None, 0) if row is None else Route(alias, *row)
 
 
@@ -289,4 +289,4 @@ _ROUTE = select(
     schema.aliases.c.version,
     exists().where(_docs.access.is_not(None)),
     _DROPS.scalar_subquery(),
-)
+).where(schema.aliases.c.alias == bindparam("alias"))

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
 from regen.catalog.burial import bury_letters, forget_letters
-from regen.catalog.database import Database, allocate, bulk, rows
+from regen.catalog.database import Database, allocate, bulk, in_json, json_list, rows
 from regen.catalog.document_rows import decompressor
 from regen.catalog.leases import require
 from regen.catalog.usage import in_cut
@@ -115,14 +115,9 @@ class WorkQueue(Database):
 
     def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
         """The fence's facts for those of the ids that the generation places, of one moment."""
-        # An outer join keeps SQLite from walking all placements of the generation first: it must look up k ids.
-        statement = (
-            select(*_FENCE_COLUMNS)
-            .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
-            .where(self.among(_docs.doc_id, ids))
-        )
+        asked = {"generation": generation, "ids": json_list(ids)}
         with self.reading() as connection:
-            return {row[0]: _fence_entry(row) for row in connection.execute(statement) if row[5] is not None}
+            return {row[0]: _fence_entry(row) for row in connection.execute(_FENCE, asked) if row[5] is not None}
 
     def placements(self, generation: int, batch: int = 2000) -> Iterator[list[tuple[FenceEntry, Placement]]]:
         """All placements of a generation with their documents' facts, in pages by key."""
@@ -273,6 +268,18 @@ _FENCE_COLUMNS = (
     _docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks,
     (_placed.revision == _docs.revision).label("current"),
 )  # fmt: skip
+# Built once, since every search runs it. The outer join keeps SQLite from walking all placements of the generation
+# first: it must look up k ids.
+_FENCE = (
+    select(*_FENCE_COLUMNS)
+    .join_from(
+        schema.documents,
+        schema.placements,
+        and_(_placed.generation == bindparam("generation"), _placed.doc_key == _docs.doc_key),
+        isouter=True,
+    )
+    .where(in_json(_docs.doc_id, bindparam("ids")))
+)
 
 
 def _behind_statement(generation: int, after: int, upto: int, chosen: list[Any], cut: Cut | None) -> Select[Any]:

@@ -83,11 +83,10 @@ class Index:
     ) -> None:
         """Put an index together from objects, or from names and settings as regen.yaml writes them.
 
-        ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``); ``options`` in it go to the
-        embedder. ``filterable`` limits the metadata keys that the store can filter by (None: learned). ``cache`` is an
-        embedding cache, the path of one, or "auto": one for a model that costs money. ``promote="auto"`` makes what
-        ``apply`` has built live at once. ``models`` gives, by name, models of older generations that no name finds.
-        Relative paths start at ``root``. Raises ConfigError.
+        ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``). ``filterable`` limits the
+        metadata keys that the store can filter by (None: learned). ``cache`` is an embedding cache, the path of one, or
+        "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live. ``models``
+        are models of older generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
@@ -108,7 +107,8 @@ class Index:
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
         if cache == "auto":
             cache = CACHE_PATH if self._models.embedder.info.price_per_million_tokens > 0 else None
-        self._cache = registry.make_cache(self._root / cache) if isinstance(cache, str | Path) else cache
+        self._made_cache = registry.make_cache(self._root / cache) if isinstance(cache, str | Path) else None
+        self._cache = self._made_cache if isinstance(cache, str | Path) else cache
         self._writer = WriteSide(
             alias,
             self._catalog,
@@ -388,6 +388,8 @@ class Index:
     def close(self) -> None:
         """Release files and connections. Idempotent."""
         self._usage.flush()
+        if self._made_cache is not None:
+            self._made_cache.close()
         self._store.close()
         self._catalog.close()
 

@@ -40,6 +40,9 @@ class _Page:
     def put_many(self, space: str, texts: Sequence[str], vectors: Vectors) -> None:
         """Nothing is embedded, so nothing is kept."""
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 @dataclass(slots=True)
 class Adopter:

@@ -158,6 +158,10 @@ class VectorCache(Protocol):
         """Keep vectors."""
         ...
 
+    def close(self) -> None:
+        """Release the file. Idempotent."""
+        ...
+
 
 # ── stores ──────────────────────────────────────────────────────────────────────────────────────────────────
 

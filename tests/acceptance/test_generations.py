@@ -476,6 +476,7 @@ def test_another_process_retires_what_a_search_knows(worlds: Worlds) -> None:
     assert other.search("river").generation == 2
     with pytest.raises(NotFound, match="there is no generation 1"):
         other.search("river", generation=1)
+    other._catalog.close()
 
 
 @pytest.mark.parametrize("call", ["before", "after"])

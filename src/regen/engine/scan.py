@@ -89,7 +89,7 @@ class Scanner:
         else:
             self._refuse_fresh_repetition(document.id)
         try:
-            found = self._candidate(document, stamp)
+            found = checked(document, self.limits, stamp)
         except DocumentError as error:
             observed.failed.append(_source_letter(Unreadable(document.id, str(error))))
             observed.delivered.remove(document.id)
@@ -100,9 +100,6 @@ class Scanner:
         observed.unchanged += 1
         if stamp is not None:
             observed.restamped[document.id] = stamp
-
-    def _candidate(self, document: Document, stamp: str | None) -> Candidate:
-        return checked(document, self.limits, stamp)
 
     def _refuse_repetition(self, doc_id: str, key: int) -> None:
         if key < len(self._seen) and self._seen[key]:

@@ -22,6 +22,9 @@
     ├── ForeignVectors                a collection's vectors are not of the model that it is said to be of
     ├── AliasMoved                    somebody else switched the alias first (I7); look, then decide again
     ├── NotPromotable                 the generation is not in a state for that
+    │   └── GateNotMet                what was measured does not allow the promotion
+    ├── EvaluationError               a judged collection, a measure or a gate cannot be used as it is
+    ├── JudgeError                    a judge or a writer failed, or is not calibrated
     ├── ModelChanged                  the model behind a name gives other vectors than it gave (I10)
     ├── StalePlan                     the world moved on since the plan was made (I9)
     └── NotFound                      no such document, revision or generation
@@ -141,6 +144,18 @@ class AliasMoved(RegenError):
 
 class NotPromotable(RegenError):
     """The generation is not in a state for that: unfinished, live, retired."""
+
+
+class GateNotMet(NotPromotable):
+    """What was measured, or that nothing was measured, does not allow the promotion. Nothing was switched."""
+
+
+class EvaluationError(RegenError):
+    """A judged collection, a measure or a gate cannot be used as it is. Nothing was judged by it."""
+
+
+class JudgeError(RegenError):
+    """A judge or a writer failed, answered nonsense, or has not passed its calibration."""
 
 
 class ModelChanged(RegenError):

@@ -1,0 +1,1 @@
+"""Judges of answers and writers of queries: one file per kind."""

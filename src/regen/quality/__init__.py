@@ -1,1 +1,1 @@
-"""Quality measured on live data: judged collections run through search, checks, latency, judges, starter collections."""
+"""Quality measured on live data: judged collections, checks, latency, judges and starter collections."""

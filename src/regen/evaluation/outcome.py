@@ -20,7 +20,8 @@ class Comparison:
     ``ci_low`` and ``ci_high`` bound the mean difference (paired bootstrap), ``p_value`` is of the paired randomisation
     test, corrected for all comparisons made together. ``min_detectable`` is the smallest mean difference that so many
     queries could have shown; ``needed`` how many more judged queries would settle a verdict of "cannot_tell".
-    ``condition`` is the gate's condition that was judged, None where the measure is only reported.
+    ``condition`` is the gate's condition that was judged, None where the measure is only reported; ``bound`` is the
+    difference that ``ci_low`` must reach for it, None where the condition is not about the difference.
     """
 
     collection: str
@@ -39,6 +40,7 @@ class Comparison:
     needed: int | None = None
     condition: str | None = None
     detail: str = ""
+    bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything that one evaluation found. ``to_dict`` is the JSON that scripts rely on (DESIGN.md, section 9)."""
+    """Everything that one evaluation found. ``to_dict`` is the JSON that scripts rely on (DESIGN.md, section 9).
+
+    ``method`` says how the figures were computed, for the report: ``{"test": ..., "correction": ..., "seed": "17"}``.
+    """
 
     baseline: Arm | None
     candidate: Arm
@@ -126,6 +131,7 @@ class Evaluation:
     alias: str = ""
     evaluated_at: float = 0.0
     seconds: float = 0.0
+    method: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from regen.core.claims import Claim, Judgment
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One answer, or one sentence of it, with the passages that were given to whoever wrote it."""
-
-    question: str
-    answer: str
-    passages: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Judgment:
-    """What a judge says of a claim: ``faithful`` and ``uses_sources`` are shares from 0 to 1."""
-
-    faithful: float
-    uses_sources: float
-    reason: str = ""
-    cost_usd: float = 0.0
+__all__ = ["Claim", "Judge", "Judgment", "Writer"]
 
 
 @runtime_checkable

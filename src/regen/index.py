@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, Self
 from regen import registry
 from regen.assembly import OVERRIDES, make_models
 from regen.core.documents import Document, Principal, Unrestricted
-from regen.core.filters import Filter, parse_filter
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe
 from regen.core.results import (
@@ -33,8 +32,9 @@ from regen.engine.desired import Desired, PlanMaker, desired
 from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
+from regen.engine.stores import Stores
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import CollectionMissing, ConfigError, NotFound, StalePlan
+from regen.errors import ConfigError, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import (
     AdoptableStore,
@@ -48,8 +48,8 @@ from regen.ports import (
     VectorCache,
     WatchableSource,
 )
-from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
-from regen.serving.search import Query, answer, check_own_vector, embed_query
+from regen.ports.catalog import SOURCE_STAGE, Catalog, Switch
+from regen.serving.reading import ReadSide, ask
 from regen.serving.usage import UsageCounter
 
 CACHE_PATH: Final = ".regen/embeddings.db"
@@ -104,6 +104,9 @@ class Index:
         )
         self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
         self._store = registry.make_store(store, self._root) if isinstance(store, str) else store
+        self._stores = Stores(
+            self._store, store if isinstance(store, str) else "", lambda url: registry.make_store(url, self._root)
+        )
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
         if cache == "auto":
             cache = CACHE_PATH if self._models.embedder.info.price_per_million_tokens > 0 else None
@@ -112,15 +115,15 @@ class Index:
         self._writer = WriteSide(
             alias,
             self._catalog,
-            self._store,
+            self._stores,
             self._models,
             self._limits,
             self._cache,
             None if filterable is None else frozenset(filterable),
         )
         self._usage = UsageCounter(self._catalog)
+        self._reader = ReadSide(alias, self._catalog, self._stores.of, self._models.embedder_for, self._usage)
         self._promote = promote == "auto"
-        self._known: dict[int, Generation] = {}
 
     @property
     def recipe(self) -> Recipe:
@@ -204,7 +207,7 @@ class Index:
         wanted = self._desired()
         if wanted.path.path == "query" and wanted.live is not None:
             self._catalog.amend_recipe(wanted.live.number, self.recipe)
-            self._known.clear()
+            self._reader.forget()
         if wanted.to_build:
             result = result.plus(self._writer.build(wanted.fitting or self._writer.create(self.recipe), progress))
             if self._promote:
@@ -235,7 +238,7 @@ class Index:
     def retire(self, generation: int) -> None:
         """Give a generation up and drop its collection. Raises NotPromotable for the live one, NotFound."""
         self._writer.lifecycle.retire(generation)
-        self._known.clear()
+        self._reader.forget()
 
     def adopt(
         self, collection: str, *, columns: ForeignColumns | None = None, progress: OnProgress | None = None
@@ -307,43 +310,7 @@ class Index:
 
         Without ``principals`` public documents only. Raises NotFound before the first sync, SpaceMismatch, ConfigError.
         """
-        if k < 1:
-            raise ConfigError(f"k is {k}", hint="ask for at least one hit")
-        if not isinstance(principals, Unrestricted):
-            principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-        while True:
-            target, result = self._search(query, k, parse_filter(where), principals, generation, space)
-            if result is not None and not (result.explanation.dropped.get("superseded") and self._is_gone(target)):
-                break  # else the generation was given up while the search was under way: its successor answers
-        self._usage.note({hit.doc_id for hit in result.hits})
-        return result
-
-    def _search(
-        self,
-        query: str | Sequence[float] | Vector,
-        k: int,
-        where: Filter,
-        principals: frozenset[Principal] | Unrestricted,
-        generation: int | None,
-        space: str | None,
-    ) -> tuple[Generation, SearchResult | None]:
-        """One try, and by which generation; no result when that was given up meanwhile."""
-        route = self._catalog.route(self.alias)
-        target = self._target(route.live if generation is None else generation)
-        started = time.perf_counter()
-        if isinstance(query, str):
-            vector = embed_query(query, target.recipe, self._models.embedder_for(target))
-        else:
-            vector = check_own_vector(query, space, target.recipe)
-        embed_ms = (time.perf_counter() - started) * 1e3
-        asked = Query(vector, k, where, principals, embed_ms, route.restricted, route.drops)
-        name = "live" if generation is None else f"generation {generation}"
-        try:
-            return target, answer(asked, target, self._store, self._catalog, name)
-        except CollectionMissing:
-            if self._is_gone(target):
-                return target, None
-            raise
+        return self._reader.search(ask(query, k, where, principals, generation, space))
 
     def flag(self, ids: Iterable[str], *, flagged: bool = True) -> int:
         """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""
@@ -363,6 +330,7 @@ class Index:
             source=self._source,
             embedder=self._models.embedder,
             store=self._store,
+            store_of=self._stores.of,
             catalog=self._catalog,
             recipe=self.recipe,
             generations=self._writer.current(),
@@ -390,7 +358,7 @@ class Index:
         self._usage.flush()
         if self._made_cache is not None:
             self._made_cache.close()
-        self._store.close()
+        self._stores.close()
         self._catalog.close()
 
     def __enter__(self) -> Self:
@@ -429,11 +397,11 @@ class Index:
         return next((item.recipe.text.keys for item in current if item.number == live), self.recipe.text.keys)
 
     def _desired(self) -> Desired:
-        return desired(self._catalog, self.alias, self._writer.current(), self._models)
+        return desired(self._catalog, self.alias, self._writer.current(), self._models, self._stores)
 
     def _dry_run(self, allow_mass_delete: bool, progress: OnProgress | None) -> DryRun:
         source = self._source or registry.make_source({"kind": "push"}, self._root)
-        maker = PlanMaker(self._catalog, self._models, self._cache, self._promote)
+        maker = PlanMaker(self._catalog, self._models, self._stores, self._cache, self._promote)
         return maker.dry_run(
             self._scanner(source, progress),
             self._desired(),
@@ -457,21 +425,6 @@ class Index:
         if not fresh.plan.does_the_same_as(plan):
             raise StalePlan("a generation has been built, promoted or retired since the plan was made", hint=hint)
         return fresh.changes
-
-    def _is_gone(self, generation: Generation) -> bool:
-        """Whether a generation that was known has been given up."""
-        self._known = {item.number: item for item in self._writer.current()}
-        return generation.number not in self._known
-
-    def _target(self, wanted: int | None) -> Generation:
-        """The generation that answers a search. Raises NotFound."""
-        if wanted is None:
-            raise NotFound(f"index {self.alias!r} is not live yet", hint="run `regen sync` first")
-        if wanted not in self._known:
-            self._known = {item.number: item for item in self._writer.current()}
-        if wanted not in self._known:
-            raise NotFound(f"there is no generation {wanted}", hint=f"there are: {sorted(self._known) or 'none'}")
-        return self._known[wanted]
 
 
 def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does

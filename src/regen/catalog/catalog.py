@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from regen.catalog.documents import DocumentLog
+from regen.catalog.evaluations import Evaluations
 from regen.catalog.generations import Generations
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
@@ -10,5 +11,5 @@ from regen.catalog.usage import Usage
 from regen.catalog.work import WorkQueue
 
 
-class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage):
+class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations):
     """Implements ``regen.ports.catalog.Catalog``."""

@@ -31,7 +31,7 @@ class Generations(Database):
         """All generations, by number."""
         statement = select(
             _gens.number, _gens.recipe, _gens.collection, _gens.state, _gens.watermark, _gens.fields, _gens.created_at,
-            _gens.completed_at, _gens.retained_at, _gens.options,
+            _gens.completed_at, _gens.retained_at, _gens.options, _gens.store, _gens.paused,
         ).order_by(_gens.number)  # fmt: skip
         with self.reading() as connection:
             return [
@@ -42,12 +42,21 @@ class Generations(Database):
                     orjson.loads(row[5]),
                     *row[6:9],
                     orjson.loads(row[9] or "{}"),
+                    row[10] or "",
+                    row[11],
                 )
                 for row in connection.execute(statement)
             ]
 
     def create_generation(
-        self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float, options: Mapping[str, Any] | None = None
+        self,
+        alias: str,
+        recipe: Recipe,
+        collection_prefix: str,
+        *,
+        at: float,
+        options: Mapping[str, Any] | None = None,
+        store: str = "",
     ) -> Generation:
         """Add a generation in state ``building``."""
         with self.writing() as connection:
@@ -65,9 +74,18 @@ class Generations(Database):
                     fields="{}",
                     created_at=at,
                     options=orjson.dumps(dict(options or {})).decode(),
+                    store=store,
                 )
             )
-        return Generation(number, recipe, collection, "building", 0, {}, at, None, options=dict(options or {}))
+        return Generation(
+            number, recipe, collection, "building", 0, {}, at, None, options=dict(options or {}), store=store
+        )
+
+    def pause(self, generation: int, why: str | None) -> None:
+        """Pause a generation's backfill, or let it go on."""
+        with self.writing() as connection:
+            _state(connection, generation)
+            connection.execute(update(schema.generations).where(_gens.number == generation).values(paused=why))
 
     def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
         """Record the filterable keys that a generation's collection has."""
@@ -152,7 +170,18 @@ class Generations(Database):
                 .values(recipe=orjson.dumps(recipe.to_dict()).decode())
             )
 
-    def switch(self, alias: str, to: int, *, expected: int, actor: str, reason: str, at: float) -> Route:
+    def switch(
+        self,
+        alias: str,
+        to: int,
+        *,
+        expected: int,
+        actor: str,
+        reason: str,
+        at: float,
+        evaluation: int | None = None,
+        forced: bool = False,
+    ) -> Route:
         """Point the alias at a ready or retained generation, by compare-and-swap on its version."""
         with self.writing() as connection:
             route = _route(connection, alias)
@@ -172,7 +201,15 @@ class Generations(Database):
             switched = {"live": to, "previous": route.live, "version": version}
             connection.execute(update(schema.aliases).where(schema.aliases.c.alias == alias).values(**switched))
             connection.execute(
-                insert(schema.alias_history).values(alias=alias, **switched, actor=actor, reason=reason, switched_at=at)
+                insert(schema.alias_history).values(
+                    alias=alias,
+                    **switched,
+                    actor=actor,
+                    reason=reason,
+                    switched_at=at,
+                    evaluation=evaluation,
+                    forced=forced,
+                )
             )
             _set_state(connection, route.live, "retained", retained_at=at)
             _set_state(connection, to, "live", retained_at=None)
@@ -182,7 +219,16 @@ class Generations(Database):
         """The history of an alias, newest first."""
         table = schema.alias_history.c
         statement = (
-            select(table.version, table.live, table.previous, table.actor, table.reason, table.switched_at)
+            select(
+                table.version,
+                table.live,
+                table.previous,
+                table.actor,
+                table.reason,
+                table.switched_at,
+                table.evaluation,
+                table.forced,
+            )
             .where(table.alias == alias)
             .order_by(table.version.desc())
         )

@@ -16,10 +16,11 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    false,
     text,
 )
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -101,6 +102,8 @@ generations = Table(
     Column("retained_at", Float),
     Column("probes", LargeBinary),
     Column("options", Text),  # where and how its model runs: an address, the name of a key's variable, never a secret
+    Column("store", Text),  # the URL of the store that holds its collection
+    Column("paused", Text),
 )
 
 placements = Table(
@@ -163,6 +166,36 @@ alias_history = Table(
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("switched_at", Float, nullable=False),
+    Column("evaluation", Integer),
+    Column("forced", Boolean, nullable=False, server_default=false()),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("alias", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("against", Integer),
+    Column("verdict", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("head", BigInteger, nullable=False),
+    Column("evaluated_at", Float, nullable=False),
+    Column("result", Text, nullable=False),
+    Index("evaluations_by_generation", "alias", "generation"),
+)
+
+queries = Table(
+    "queries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("alias", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("returned", Text, nullable=False),
+    Column("clicked", Text, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Index("queries_by_time", "alias", "asked_at"),
 )
 
 leases = Table(

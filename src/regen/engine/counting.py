@@ -85,7 +85,7 @@ class Lane:
         """Decide what each document needs; nothing is fetched and nothing embedded."""
         if self._preparer is None:
             self._preparer = Preparer(self.recipe, self.chunker, self.reader, self.donors)
-        batch = self._preparer.prepare(works, None)
+        batch = self._preparer.prepare(works, fetch=False)
         self._preparer.finished(batch)
         self._gained.update(key for task in batch.tasks if task.need == "replace" for key in task.keys)
         return batch

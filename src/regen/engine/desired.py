@@ -13,6 +13,7 @@ from regen.engine.donors import donors_for, giving_order
 from regen.engine.models import Models
 from regen.engine.planning import Build, DryRun, Planner
 from regen.engine.scan import Scanner
+from regen.engine.stores import Stores
 from regen.errors import CatalogError
 from regen.ports import VectorCache
 from regen.ports.catalog import Catalog, Generation
@@ -52,23 +53,27 @@ class Desired:
         return [f"{note}; `regen plan` tells what `regen apply` would do"]
 
 
-def desired(catalog: Catalog, alias: str, current: list[Generation], models: Models) -> Desired:
+def desired(catalog: Catalog, alias: str, current: list[Generation], models: Models, stores: Stores) -> Desired:
     """Compare the configuration with the generations."""
     number = catalog.route(alias).live
     live = next((item for item in current if item.number == number), current[-1] if current else None)
-    fitting = next((item for item in reversed(current) if _fits(item, models.recipe)), None)
+    fitting = next((item for item in reversed(current) if _fits(item, models.recipe, stores)), None)
     if live is None:
         return Desired(None, None, Transition("nothing", ()))
-    if _fits(live, models.recipe):
+    if _fits(live, models.recipe, stores):
         fitting = live
     path = transition(
-        live.recipe, models.recipe, old_family=models.family(live.recipe.embedding), new_family=_family(models)
+        live.recipe,
+        models.recipe,
+        old_family=models.family(live.recipe.embedding),
+        new_family=_family(models),
+        moved=not stores.holds(live),
     )
     return Desired(live, fitting, path)
 
 
-def _fits(generation: Generation, recipe: Recipe) -> bool:
-    return generation.recipe.fingerprint == recipe.fingerprint
+def _fits(generation: Generation, recipe: Recipe, stores: Stores) -> bool:
+    return generation.recipe.fingerprint == recipe.fingerprint and stores.holds(generation)
 
 
 def _family(models: Models) -> Family:
@@ -84,6 +89,7 @@ class PlanMaker:
 
     catalog: Catalog
     models: Models
+    stores: Stores
     cache: VectorCache | None
     promote: bool
 
@@ -135,7 +141,7 @@ class PlanMaker:
             recipe,
             embedder,
             self.models.chunker_for(recipe, embedder),
-            donors_for(recipe.embedding, generation, current, self.models),
+            donors_for(recipe.embedding, generation, current, self.models, self.stores),
             self.catalog,
             self.cache,
             self.catalog.rate(),

@@ -8,25 +8,35 @@ from regen.core.recipe import Embedding
 from regen.core.transition import derivable
 from regen.engine.models import Models
 from regen.engine.prepare import Donor
+from regen.engine.stores import Stores
 from regen.ports import Vectors
 from regen.ports.catalog import Generation
 from regen.spaces.derive import derive
 
 
-def donors_for(wanted: Embedding, own: Generation | None, others: Sequence[Generation], models: Models) -> list[Donor]:
+def donors_for(
+    wanted: Embedding, own: Generation | None, others: Sequence[Generation], models: Models, stores: Stores
+) -> list[Donor]:
     """Donors of vectors for ``wanted``, the best first: the generation itself, equal spaces, derivable ones."""
     target = models.family(wanted)
-    found = [] if own is None else [Donor(own.number, own.collection, _as_it_is)]
+    found = [] if own is None else [_donor(own, stores, _as_it_is)]
     equal, derived = [], []
     for other in others:
         held = other.recipe.embedding
         if own is not None and other.number == own.number:
             continue
         if _same_vectors(held, wanted):
-            equal.append(Donor(other.number, other.collection, _as_it_is))
+            equal.append(_donor(other, stores, _as_it_is))
         elif target and derivable(held, wanted, old_family=models.family(held), new_family=target) is not None:
-            derived.append(Donor(other.number, other.collection, derivation(held, wanted)))
+            derived.append(_donor(other, stores, derivation(held, wanted)))
     return found + equal + derived
+
+
+def _donor(giver: Generation, stores: Stores, derive: Callable[[Vectors], Vectors]) -> Donor:
+    def fetch(ids: Sequence[str]) -> tuple[list[str], Vectors]:
+        return stores.of(giver).fetch(giver.collection, ids)
+
+    return Donor(giver.number, fetch, derive)
 
 
 def giving_order(generations: Sequence[Generation], live: int | None, models: Models) -> list[Generation]:

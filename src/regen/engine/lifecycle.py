@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from regen.core.results import GcReport, SwitchResult
+from regen.engine.stores import Stores
 from regen.errors import AliasMoved, NotFound, NotPromotable
-from regen.ports import AliasStore, Store
+from regen.ports import AliasStore
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
 
 
@@ -33,7 +34,7 @@ class Lifecycle:
 
     alias: str
     catalog: Catalog
-    store: Store
+    stores: Stores
     retain_seconds: float
     hold: Callable[[Generation], AbstractContextManager[object]]
 
@@ -91,9 +92,12 @@ class Lifecycle:
 
     def follow(self) -> None:
         """Let the store's own alias, where it has one, point where the catalog's does."""
-        live = self.catalog.route(self.alias).live
-        if live is not None and isinstance(self.store, AliasStore):
-            self.store.set_alias(self.alias, self._known(live).collection)
+        number = self.catalog.route(self.alias).live
+        if number is not None:
+            live = self._known(number)
+            store = self.stores.of(live)
+            if isinstance(store, AliasStore):
+                store.set_alias(self.alias, live.collection)
 
     def retire(self, number: int) -> None:
         """Give a generation up: its collection is dropped. Raises NotPromotable for the live one, NotFound."""
@@ -104,7 +108,7 @@ class Lifecycle:
             # Bookkeeping first: a search that has begun finds that it is gone, and a crash leaves only a collection.
             if target.state in CURRENT_STATES:
                 self.catalog.retire(number, state="aborted" if target.state in {"building", "ready"} else "retired")
-            self.store.drop(target.collection)
+            self.stores.of(target).drop(target.collection)
 
     def expire(self, report: GcReport, *, now: bool) -> None:
         """Retire what was retained long enough (with ``now`` everything retained), and drop what a crash left."""
@@ -114,7 +118,7 @@ class Lifecycle:
                 self.retire(item.number)
                 report.retired.append(item.number)
             elif item.state not in CURRENT_STATES:
-                self.store.drop(item.collection)
+                self.stores.of(item).drop(item.collection)
 
     def _known(self, number: int) -> Generation:
         found = {item.number: item for item in self.catalog.generations()}

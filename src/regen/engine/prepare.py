@@ -15,7 +15,7 @@ from regen.core.placing import REPAY, REWRITE, Need, diff_chunks, input_hash, ne
 from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
 from regen.errors import DocumentError
-from regen.ports import Store, Vectors
+from regen.ports import Vectors
 from regen.ports.catalog import CatalogReader
 from regen.ports.placements import Holder, Work
 
@@ -53,10 +53,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Donor:
-    """A generation whose vectors serve another one: ``derive`` makes the one's vectors of the other's."""
+    """A generation whose vectors serve another one.
+
+    ``fetch`` gets vectors by point id from its store, ``derive`` makes vectors of the other generation of them.
+    """
 
     generation: int
-    collection: str
+    fetch: Callable[[Sequence[str]], tuple[list[str], Vectors]]
     derive: Callable[[Vectors], Vectors]
 
 
@@ -81,14 +84,14 @@ class Preparer:
         self._recipe, self._chunker, self._reader, self._donors = recipe, chunker, reader, donors
         self._inflight: dict[str, Slot] = {}
 
-    def prepare(self, works: Sequence[Work], store: Store | None) -> Batch:
+    def prepare(self, works: Sequence[Work], *, fetch: bool = True) -> Batch:
         """Decide what each document needs and find the vectors that are held already.
 
-        Without a store nothing is fetched: that a text is held is enough for who only counts.
+        Without ``fetch`` no store is asked: that a text is held is enough for who only counts.
         """
         tasks = [self._decide(work) for work in works]
         self._split([task for task in tasks if task.need == "replace" and task.error is None])
-        return Batch(tasks, self._find_vectors(tasks, store))
+        return Batch(tasks, self._find_vectors(tasks, fetch=fetch))
 
     def finished(self, batch: Batch) -> None:
         """A batch is committed: the catalog knows its texts now."""
@@ -135,7 +138,7 @@ class Preparer:
             if task.kept and placed is not None:
                 task.repays = placed.revision == REPAY or placed.payload_hash != task.hashes[1]
 
-    def _find_vectors(self, tasks: Sequence[Task], store: Store | None) -> list[Slot]:
+    def _find_vectors(self, tasks: Sequence[Task], *, fetch: bool) -> list[Slot]:
         """Give every new chunk a slot: of a text under way, of a point that holds it, or to be embedded."""
         fresh: dict[str, Slot] = {}
         by_key: dict[int, Slot] = {}
@@ -150,23 +153,23 @@ class Preparer:
         for donor in self._donors:
             missing = {key: slot for key, slot in by_key.items() if slot.vector is None}
             if missing:
-                self._copy_held(missing, donor, store)
+                self._copy_held(missing, donor, fetch=fetch)
         to_embed = [slot for slot in fresh.values() if slot.vector is None]
         self._inflight.update((slot.text, slot) for slot in to_embed)
         return to_embed
 
-    def _copy_held(self, by_key: dict[int, Slot], donor: Donor, store: Store | None) -> None:
+    def _copy_held(self, by_key: dict[int, Slot], donor: Donor, *, fetch: bool) -> None:
         """Vectors that a generation holds: itself for other documents or points to be rewritten, others for any."""
         points = {}
         for holder in self._reader.holders(donor.generation, list(by_key)):
             slot = by_key[holder.text_key]
             if (point := _held_point(holder, slot.text)) is not None:
                 points[point] = slot
-        if store is None:
+        if not fetch:
             for slot in points.values():
                 slot.vector = _HELD
         elif points:
-            ids, vectors = store.fetch(donor.collection, list(points))
+            ids, vectors = donor.fetch(list(points))
             usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
             derived = donor.derive(vectors)
             for row in np.flatnonzero(usable):

@@ -123,7 +123,7 @@ class Reconciler:
         passes: list[tuple[int | None, Cut | None]] = [(ACCESS_LANE, None), *((ALL_LANES, cut) for cut in self.cuts)]
         for lane, cut in passes:
             run_pipeline(
-                (preparer.prepare(works, self.store) for works in self._behind(generation, between, lane, cut)),
+                (preparer.prepare(works) for works in self._behind(generation, between, lane, cut)),
                 embed,
                 write,
             )

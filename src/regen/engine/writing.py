@@ -22,8 +22,9 @@ from regen.engine.models import Models
 from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.repair import apply_repair, collect_orphans, compare
 from regen.engine.settings import Limits
+from regen.engine.stores import Stores
 from regen.errors import NotFound
-from regen.ports import CollectionSpec, MaintainedStore, Store, VectorCache
+from regen.ports import CollectionSpec, MaintainedStore, VectorCache
 from regen.ports.catalog import CURRENT_STATES, Catalog, Cost, Generation
 
 OnProgress = Callable[[Progress], None]
@@ -38,7 +39,7 @@ class WriteSide:
 
     alias: str
     catalog: Catalog
-    store: Store
+    stores: Stores
     models: Models
     limits: Limits
     cache: VectorCache | None = None
@@ -70,7 +71,7 @@ class WriteSide:
     @property
     def lifecycle(self) -> Lifecycle:
         """What moves the alias."""
-        return Lifecycle(self.alias, self.catalog, self.store, self.limits.retain, self.lease)
+        return Lifecycle(self.alias, self.catalog, self.stores, self.limits.retain, self.lease)
 
     def current(self) -> list[Generation]:
         """The generations that receive every change."""
@@ -129,7 +130,7 @@ class WriteSide:
 
         Else a text that is new in both would be embedded twice whenever an edit reaches the build first.
         """
-        found = donors_for(generation.recipe.embedding, generation, self._complete(), self.models)
+        found = donors_for(generation.recipe.embedding, generation, self._complete(), self.models, self.stores)
         donors = {donor.generation for donor in found}
         upto = None
         for donor in self._followers():
@@ -216,17 +217,23 @@ class WriteSide:
         """A new generation, empty, with its collection and the probe vectors of its model."""
         self._check_model(recipe)
         with self._logging():
-            building = [item for item in self.current() if item.state == "building" and item.recipe == recipe]
+            building = [
+                item
+                for item in self.current()
+                if item.state == "building" and item.recipe == recipe and self.stores.holds(item)
+            ]
             if building:  # somebody else was quicker, or an earlier attempt was stopped: go on with that one
                 return building[0]
             prefix = "regen_" + self.alias.replace("-", "_")
             return self.catalog.create_generation(
-                self.alias, recipe, prefix, at=time.time(), options=self.models.options
+                self.alias, recipe, prefix, at=time.time(), options=self.models.options, store=self.stores.name
             )
 
     def _check_model(self, recipe: Recipe) -> None:
         """Whether the model still gives the vectors that a new generation would take over. Raises ModelChanged."""
-        donors = {donor.generation for donor in donors_for(recipe.embedding, None, self._complete(), self.models)}
+        donors = {
+            donor.generation for donor in donors_for(recipe.embedding, None, self._complete(), self.models, self.stores)
+        }
         now = None
         for giver in self._complete():
             before = probes.kept_vectors(self.catalog, giver) if giver.number in donors else None
@@ -296,10 +303,10 @@ class WriteSide:
         """The same with a cache of the caller's choice, and no consequence for the alias."""
         embedder = self.models.embedder_for(generation)
         chunker = self.models.chunker_for(generation.recipe, embedder)
-        donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models)
+        donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models, self.stores)
         reconciler = Reconciler(
             self.catalog,
-            self.store,
+            self.stores.of(generation),
             embedder,
             chunker,
             donors,
@@ -329,28 +336,29 @@ class WriteSide:
         """Make a generation's collection if it is not there."""
         recipe = generation.recipe
         fields: Any = dict(generation.fields)
-        self.store.create(
+        self.stores.of(generation).create(
             generation.collection,
             CollectionSpec(recipe.embedding.dimensions, recipe.metric, fields, dict(recipe.index)),
         )
 
     def _maintain(self, generation: Generation, *, force: bool) -> list[str]:
-        if not isinstance(self.store, MaintainedStore):
+        store = self.stores.of(generation)
+        if not isinstance(store, MaintainedStore):
             return []
-        return self.store.maintain(generation.collection, force=force)
+        return store.maintain(generation.collection, force=force)
 
     def verify(self, *, repair: bool, progress: OnProgress | None = None) -> VerifyReport:
         """Compare catalog and store; with ``repair`` mend what differs and look again."""
         generation = self.live_or_newest()
         with self.lease(generation) as lease:
-            found = compare(generation, self.store, self.catalog, progress)
+            found = compare(generation, self.stores.of(generation), self.catalog, progress)
             if not repair or found.report.consistent:
                 return found.report
             if found.collection_missing:
                 self.prepare_collection(generation)
-            mended = apply_repair(found, generation, self.store, self.catalog)
+            mended = apply_repair(found, generation, self.stores.of(generation), self.catalog)
             self.reconcile(self.live_or_newest(), lease, progress)
-            again = compare(self.live_or_newest(), self.store, self.catalog, progress).report
+            again = compare(self.fresh(generation), self.stores.of(generation), self.catalog, progress).report
             again.repaired = mended
             return again
 
@@ -367,7 +375,7 @@ class WriteSide:
                     self.reconcile(self.fresh(generation), lease)
                 else:
                     self.prepare_collection(generation)  # a crash may have come before it was made
-                report.points += collect_orphans(generation, self.store, self.catalog)
+                report.points += collect_orphans(generation, self.stores.of(generation), self.catalog)
                 report.maintenance += self._maintain(generation, force=now)
         purged = self.catalog.purge(changes_before=time.time() - (0.0 if now else self.limits.keep_changes))
         report.contents, report.changes, report.tombstones = purged.contents, purged.changes, purged.tombstones

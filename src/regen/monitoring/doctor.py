@@ -36,6 +36,7 @@ class _Examination:
     source: Source | None
     embedder: Embedder
     store: Store
+    store_of: Callable[[Generation], Store]
     catalog: CatalogReader
     recipe: Recipe
     generations: Sequence[Generation]
@@ -91,8 +92,10 @@ class _Examination:
         return f"{state}; {holder.owner} is writing" if holder and holder.expires_at > time.time() else state
 
     def check_store(self) -> str:
-        held = set(self.store.collections())
-        lacking = [item.collection for item in self.generations if item.collection not in held]
+        held = self.store.collections()
+        lacking = [
+            item.collection for item in self.generations if item.collection not in self.store_of(item).collections()
+        ]
         if lacking and any(item.completed_at for item in self.generations if item.collection in lacking):
             raise _UnwellError(f"collection {', '.join(lacking)} is gone", "`regen verify --repair` writes it anew")
         return f"{len(held)} collections"
@@ -134,6 +137,7 @@ def examine(
     source: Source | None,
     embedder: Embedder,
     store: Store,
+    store_of: Callable[[Generation], Store],
     catalog: CatalogReader,
     recipe: Recipe,
     generations: Sequence[Generation],
@@ -146,7 +150,7 @@ def examine(
     ``probe`` embeds the probe texts of a generation again: the lowest cosine with the vectors that were kept, None when
     none were. It raises ModelChanged.
     """
-    it = _Examination(source, embedder, store, catalog, recipe, generations, alias, root, probe)
+    it = _Examination(source, embedder, store, store_of, catalog, recipe, generations, alias, root, probe)
     checks: dict[str, Callable[[], str]] = {
         "source": it.check_source,
         "model": it.check_embedder,

@@ -38,7 +38,8 @@ class Generation:
     """One generation's bookkeeping. ``fields`` are the filterable metadata keys of its collection.
 
     ``options`` say where and how its model runs (an address, the name of a key's variable), so that it can be asked
-    when the configuration names another one.
+    when the configuration names another one. ``store`` is the URL of the store that its collection lies in, empty for
+    a store that was handed in as an object. ``paused`` says who paused its backfill, and why.
     """
 
     number: int
@@ -51,6 +52,8 @@ class Generation:
     completed_at: float | None
     retained_at: float | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    store: str = ""
+    paused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """One entry of an alias's history: who pointed it where, when and why."""
+    """One entry of an alias's history: who pointed it where, when and why.
+
+    ``evaluation`` is the id of the evaluation that the promotion rests on, ``forced`` whether the gate was overruled.
+    """
 
     version: int
     live: int | None
@@ -79,6 +85,38 @@ class Switch:
     actor: str
     reason: str
     switched_at: float
+    evaluation: int | None = None
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvaluation:
+    """An evaluation as the catalog keeps it: what it was about, its verdict, and its JSON.
+
+    ``head`` is the change log's position when it was made; ``fingerprint`` is of the candidate's recipe and the gate.
+    """
+
+    id: int
+    alias: str
+    generation: int
+    against: int | None
+    verdict: str
+    fingerprint: str
+    head: int
+    evaluated_at: float
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedQuery:
+    """One search of the query log. ``returned`` and ``clicked`` are document ids, best first."""
+
+    id: str
+    text: str
+    generation: int
+    returned: tuple[str, ...]
+    clicked: tuple[str, ...]
+    asked_at: float
 
 
 @dataclass(slots=True)
@@ -256,6 +294,18 @@ class CatalogReader(Protocol):
         """The number of queries that the most queried ``share`` of the documents reach; at least 1."""
         ...
 
+    def evaluations(self, alias: str, generation: int | None = None, limit: int = 20) -> list[KeptEvaluation]:
+        """Evaluations, of one generation or of all, newest first."""
+        ...
+
+    def logged_queries(self, alias: str, *, since: float = 0.0, limit: int = 10_000) -> list[LoggedQuery]:
+        """The query log, newest first."""
+        ...
+
+    def spent_on(self, generation: int) -> float:
+        """US dollars that filling and following one generation has cost so far."""
+        ...
+
     def alive(self) -> int:
         """How many documents exist."""
         ...
@@ -288,9 +338,43 @@ class Catalog(CatalogReader, Protocol):
         ...
 
     def create_generation(
-        self, alias: str, recipe: Recipe, collection_prefix: str, *, at: float, options: Mapping[str, Any] | None = None
+        self,
+        alias: str,
+        recipe: Recipe,
+        collection_prefix: str,
+        *,
+        at: float,
+        options: Mapping[str, Any] | None = None,
+        store: str = "",
     ) -> Generation:
-        """Add a generation in state ``building``."""
+        """Add a generation in state ``building``, whose collection lies in the store of that URL."""
+        ...
+
+    def pause(self, generation: int, why: str | None) -> None:
+        """Pause a generation's backfill, saying who did and why, or (None) let it go on. Raises NotFound."""
+        ...
+
+    def record_evaluation(
+        self,
+        alias: str,
+        generation: int,
+        *,
+        against: int | None,
+        verdict: str,
+        fingerprint: str,
+        head: int,
+        at: float,
+        result: Mapping[str, Any],
+    ) -> int:
+        """Keep an evaluation; its id."""
+        ...
+
+    def log_queries(self, alias: str, queries: Sequence[LoggedQuery]) -> None:
+        """Keep searches for the query log."""
+        ...
+
+    def note_clicks(self, query_id: str, doc_ids: Sequence[str]) -> None:
+        """Record which documents a user took from a logged search. Raises NotFound for an unknown query."""
         ...
 
     def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
@@ -328,7 +412,18 @@ class Catalog(CatalogReader, Protocol):
         """Replace a generation's recipe by one of the same space (another query prefix)."""
         ...
 
-    def switch(self, alias: str, to: int, *, expected: int, actor: str, reason: str, at: float) -> Route:
+    def switch(
+        self,
+        alias: str,
+        to: int,
+        *,
+        expected: int,
+        actor: str,
+        reason: str,
+        at: float,
+        evaluation: int | None = None,
+        forced: bool = False,
+    ) -> Route:
         """Point the alias at a ready or retained generation if its version is still ``expected`` (I7).
 
         The former live generation becomes ``retained``. Raises AliasMoved when somebody was quicker, NotPromotable.
@@ -426,6 +521,10 @@ class Catalog(CatalogReader, Protocol):
         self, verb: str, *, started: float, finished: float, result: Mapping[str, Any], costs: Sequence[Cost]
     ) -> None:
         """Keep what a verb did and what it cost."""
+        ...
+
+    def forget_queries(self, before: float) -> None:
+        """Remove logged queries older than a time, in seconds since the epoch."""
         ...
 
     def purge(self, *, changes_before: float) -> Purged:

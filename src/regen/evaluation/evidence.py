@@ -1,0 +1,113 @@
+"""Evidence that may be looked at after every query: log Bayes-like mixtures as plain formulas on arrays.
+
+Each function gives the logarithm of a process that starts at 1 and, while the hypothesis holds, never rises on average
+(a test martingale). By Ville's inequality it ever reaches 1/alpha with a probability of at most alpha, however often
+one looks and whenever one stops. All arguments broadcast; ``log(1 / alpha)`` is the threshold of each.
+
+Sources: the mixture method is Robbins, "Statistical methods related to the law of the iterated logarithm" (1970);
+the normal mixture as a test of A/B experiments Johari, Koomen, Pekelis, Walsh, "Always valid inference" (Operations
+Research 70, 2022); the beta and gamma mixtures and the sub-Bernoulli and empirical-Bernstein conditions under which
+they hold for bounded outcomes Howard, Ramdas, McAuliffe, Sekhon, "Time-uniform, nonparametric, nonasymptotic
+confidence sequences" (Annals of Statistics 49, 2021); dividing by the best explanation that the hypothesis allows is
+universal inference, Wasserman, Ramdas, Balakrishnan (PNAS 117, 2020).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Floats: TypeAlias = NDArray[np.float64]
+
+JEFFREYS: Final = 0.5
+"""The prior Beta(1/2, 1/2) of a rate of which nothing is known: good near 0 and 1, where error rates lie."""
+
+
+def beta_mixture(total: ArrayLike, count: ArrayLike, mean: ArrayLike, prior: float = JEFFREYS) -> Floats:
+    """Against "the mean is ``mean``", for outcomes in [0, 1] with the sum ``total`` over ``count`` queries.
+
+    Exact for any outcomes in [0, 1], not only for 0 and 1: each factor is linear in the outcome. Mixed over
+    Beta(prior, prior).
+    """
+    hits, misses = np.asarray(total, float), np.asarray(count, float) - np.asarray(total, float)
+    return _beta_marginal(hits, misses, prior) - _likelihood(hits, misses, np.asarray(mean, float))
+
+
+def sign_mixture(wins: ArrayLike, losses: ArrayLike, preference: ArrayLike = 0.5, prior: float = 4.0) -> Floats:
+    """Against "a decided query is won with probability ``preference``": the sign test, ties being no evidence.
+
+    The prior Beta(4, 4) expects preferences between 0.2 and 0.8, as rankers that differ have them.
+    """
+    return beta_mixture(wins, np.asarray(wins, float) + np.asarray(losses, float), preference, prior)
+
+
+def normal_mixture(deviation: ArrayLike, count: ArrayLike, variance: float, spread: float) -> Floats:
+    """Mixture SPRT: ``deviation`` is the sum of (outcome - mean), each outcome sub-Gaussian with ``variance``.
+
+    ``spread`` is the variance of the normal prior over the true difference from the mean.
+    """
+    seen = variance + np.asarray(count, float) * spread
+    return 0.5 * np.log(variance / seen) + spread * np.square(deviation) / (2 * variance * seen)
+
+
+def gamma_mixture(deviation: ArrayLike, variation: ArrayLike, scale: float, expected: float) -> Floats:
+    """Empirical Bernstein, against "the mean is no greater": adapts to outcomes that vary less than they could.
+
+    ``deviation`` is the sum of (outcome - mean), ``variation`` the sum of squares of (outcome - its prediction made
+    before it was seen), ``scale`` the width of the outcomes' range, ``expected`` the variation where it is tightest.
+    """
+    scaled = expected / scale**2
+    shape = (np.asarray(variation, float) + expected) / scale**2
+    rise = np.maximum(np.asarray(deviation, float), 0.0) / scale
+    rate = rise + shape
+    start = scaled * np.log(scaled) - special.gammaln(scaled) - np.log(special.gammainc(scaled, scaled))
+    mixed = special.gammaln(shape) + np.log(special.gammainc(shape, rate)) - shape * np.log(rate)
+    return np.asarray(start + mixed + rate - scaled, float)
+
+
+def two_rates(
+    total_a: ArrayLike, count_a: ArrayLike, total_b: ArrayLike, count_b: ArrayLike, delta: ArrayLike = 0.0
+) -> Floats:
+    """Against "mean of b = mean of a + delta", for outcomes in [0, 1] of two arms, whatever share each one gets.
+
+    Each arm's own beta mixture, over the pair of rates ``delta`` apart that explains both best. It needs the four
+    sums only, so they may come late, in any order and from many processes.
+    """
+    a, b = _hits_and_misses(total_a, count_a), _hits_and_misses(total_b, count_b)
+    rate = _best_rate(a, b, np.asarray(delta, float))
+    explained = _likelihood(*a, rate) + _likelihood(*b, np.clip(rate + np.asarray(delta, float), 0.0, 1.0))
+    return np.asarray(_beta_marginal(*a, JEFFREYS) + _beta_marginal(*b, JEFFREYS) - explained, float)
+
+
+def _hits_and_misses(total: ArrayLike, count: ArrayLike) -> tuple[Floats, Floats]:
+    hits = np.asarray(total, float)
+    return hits, np.asarray(count, float) - hits
+
+
+def _beta_marginal(hits: Floats, misses: Floats, prior: float) -> Floats:
+    return np.asarray(special.betaln(hits + prior, misses + prior) - special.betaln(prior, prior), float)
+
+
+def _likelihood(hits: Floats, misses: Floats, rate: Floats) -> Floats:
+    return np.asarray(special.xlogy(hits, rate) + special.xlogy(misses, 1.0 - rate), float)
+
+
+def _best_rate(a: tuple[Floats, Floats], b: tuple[Floats, Floats], delta: Floats) -> Floats:
+    """The rate of a that explains both arms best when b's is ``delta`` more: bisection on a falling slope."""
+    if not delta.any():
+        hits, misses = a[0] + b[0], a[1] + b[1]
+        return np.asarray(hits / np.maximum(hits + misses, 1e-300), float)
+    low, high = np.broadcast_arrays(np.maximum(0.0, -delta), np.minimum(1.0, 1.0 - delta))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(50):
+            middle = (low + high) / 2
+            rising = _slope(a, middle) + _slope(b, middle + delta) > 0
+            low, high = np.where(rising, middle, low), np.where(rising, high, middle)
+    return np.asarray((low + high) / 2, float)
+
+
+def _slope(arm: tuple[Floats, Floats], rate: Floats) -> Any:
+    return arm[0] / rate - arm[1] / (1.0 - rate)

@@ -1,0 +1,156 @@
+"""Team-draft interleaving: two (or more) rankings answer one query together, and the clicks say which one is preferred.
+
+Radlinski, Kurup, Joachims, "How does clickthrough data reflect retrieval quality?" (CIKM 2008); for more than two
+rankings Schuth, Sietsma, Whiteson, Lefortier, de Rijke, "Multileaved comparisons" (CIKM 2014). In each round every
+team, in an order drawn from the seed, places its best document that is not shown yet; the same seed, the same list.
+
+Two things are no team's, so that a click on them says nothing: the documents that all rankings begin with alike (a coin
+would decide whose they are: noise), and what is left of a longer ranking when another one has ended (that team would
+win for having more slots).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
+
+from regen.errors import EvaluationError
+from regen.evaluation.routing import unit
+
+BASELINE = "baseline"
+CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """What was shown: documents, best first, and for each the team that placed it (None: nobody's)."""
+
+    documents: tuple[str, ...]
+    teams: tuple[str | None, ...]
+    names: tuple[str, ...] = (BASELINE, CANDIDATE)
+
+    def credit(self, clicked: Iterable[str]) -> dict[str, int]:
+        """How many clicked documents each team placed; a document clicked twice counts once.
+
+        Raises EvaluationError for a document that was not shown.
+        """
+        owner = dict(zip(self.documents, self.teams, strict=True))
+        credit = dict.fromkeys(self.names, 0)
+        for doc_id in set(clicked):
+            if doc_id not in owner:
+                raise EvaluationError(
+                    f"a click on {doc_id!r}, which was not among the {len(owner)} documents shown",
+                    hint="send feedback with the query id under which the document was shown",
+                )
+            team = owner[doc_id]
+            if team is not None:
+                credit[team] += 1
+        return credit
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A list under construction: who placed what, and what each team has left."""
+
+    rest: dict[str, list[str]]
+    limit: int
+    placed: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def full(self) -> bool:
+        return len(self.placed) >= self.limit
+
+    @property
+    def lopsided(self) -> bool:
+        """Whether a team has nothing left to place."""
+        return not all(self.rest.values())
+
+    def take(self, team: str) -> None:
+        """Place the team's best document that is not shown yet."""
+        doc_id = self.rest[team][0]
+        self.placed[doc_id] = team
+        self._forget(doc_id)
+
+    def give(self, doc_id: str) -> None:
+        """Place a document for nobody."""
+        self.placed[doc_id] = None
+        self._forget(doc_id)
+
+    def _forget(self, doc_id: str) -> None:
+        for documents in self.rest.values():
+            if doc_id in documents:
+                documents.remove(doc_id)
+
+
+def team_draft(rankings: Mapping[str, Sequence[str]], *, seed: str, k: int) -> Interleaved:
+    """Interleave rankings of document ids, best first, into one list of at most ``k`` documents.
+
+    A ranking may name a document more than once (several of its chunks were found): its best place counts. ``seed`` is
+    the query's own id: each query must draw anew, or one team leads for all who ask the same.
+
+    Raises EvaluationError for fewer than two rankings, or ``k`` below 1.
+    """
+    if len(rankings) < 2 or k < 1:
+        raise EvaluationError(
+            f"cannot interleave {len(rankings)} rankings into {k} places",
+            hint="give at least two rankings by name, and k of 1 or more",
+        )
+    draft = _Draft({name: list(dict.fromkeys(documents)) for name, documents in rankings.items()}, k)
+    for doc_id in common_prefix(list(draft.rest.values()))[:k]:
+        draft.give(doc_id)
+    _play(draft, seed)
+    for doc_id in _left_over(draft.rest.values()):
+        if draft.full:
+            break
+        draft.give(doc_id)
+    return Interleaved(tuple(draft.placed), tuple(draft.placed.values()), tuple(rankings))
+
+
+def common_prefix(rankings: Sequence[Sequence[str]]) -> list[str]:
+    """The documents that all rankings begin with, in the same order."""
+    places = zip(*rankings, strict=False)
+    return [place[0] for place in takewhile(lambda place: len(set(place)) == 1, places)]
+
+
+def outcome(
+    shown: Interleaved, clicked: Collection[str], *, candidate: str = CANDIDATE, baseline: str = BASELINE
+) -> int:
+    """What one query says: 1 when its clicks prefer the candidate, -1 the baseline, 0 neither."""
+    credit = shown.credit(clicked)
+    for name in (candidate, baseline):
+        if name not in credit:
+            raise EvaluationError(f"no ranking is named {name!r}", hint=f"interleaved were {', '.join(shown.names)}")
+    return (credit[candidate] > credit[baseline]) - (credit[candidate] < credit[baseline])
+
+
+def _play(draft: _Draft, seed: str) -> None:
+    """Rounds of one document a team, as long as every team has one and there is room."""
+    turn = 0
+    while not (draft.full or draft.lopsided):
+        _round(draft, sorted(draft.rest, key=partial(_drawn, seed, turn)))
+        turn += 1
+
+
+def _round(draft: _Draft, order: Sequence[str]) -> None:
+    before = set(draft.placed)
+    for team in order:
+        if draft.full:
+            return
+        if not draft.rest[team]:
+            for doc_id in draft.placed.keys() - before:
+                draft.placed[doc_id] = None  # a round that not every team can play is nobody's
+            return
+        draft.take(team)
+
+
+def _drawn(seed: str, turn: int, team: str) -> tuple[float, str]:
+    return unit(seed, str(turn), team), team
+
+
+def _left_over(rests: Iterable[Sequence[str]]) -> list[str]:
+    """What the rankings have left, taken in turns by place."""
+    columns = [list(rest) for rest in rests]
+    depth = max(map(len, columns), default=0)
+    return list(dict.fromkeys(rest[place] for place in range(depth) for rest in columns if place < len(rest)))

@@ -15,6 +15,7 @@
     ├── StoreError                    the vector store failed
     │   └── CollectionMissing         the collection is not there (any more)
     ├── SpaceMismatch                 two vectors of different spaces were about to be compared (I1)
+    ├── MapRefused                    a map between two spaces cannot be fitted or read
     ├── CatalogError                  the catalog failed
     │   ├── CatalogBusy               another process holds the writer lease (retryable)
     │   ├── LeaseLost                 our lease was taken over: nothing was committed
@@ -112,6 +113,10 @@ class CollectionMissing(StoreError):
 
 class SpaceMismatch(RegenError):
     """Two vectors of different spaces were about to be compared (I1)."""
+
+
+class MapRefused(RegenError):
+    """A map between two spaces cannot be fitted on these pairs, or cannot be read."""
 
 
 class CatalogError(RegenError):

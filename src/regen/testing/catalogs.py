@@ -15,6 +15,7 @@ Needs pytest (``regen[test]``).
 from __future__ import annotations
 
 from regen.testing.catalog_cases import CatalogHooks
+from regen.testing.catalog_evaluations import EvaluationCases
 from regen.testing.catalog_log import LogCases
 from regen.testing.catalog_upkeep import GenerationCases, LeaseCases, LetterCases, PurgeCases, ThreadCases
 from regen.testing.catalog_work import CommitCases, DueCases, LookupCases
@@ -23,6 +24,15 @@ __all__ = ["CatalogConformance", "CatalogHooks"]
 
 
 class CatalogConformance(
-    LogCases, DueCases, CommitCases, LookupCases, GenerationCases, LeaseCases, LetterCases, PurgeCases, ThreadCases
+    LogCases,
+    DueCases,
+    CommitCases,
+    LookupCases,
+    GenerationCases,
+    LeaseCases,
+    LetterCases,
+    PurgeCases,
+    ThreadCases,
+    EvaluationCases,
 ):
     """All catalog cases."""

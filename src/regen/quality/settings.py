@@ -1,0 +1,85 @@
+"""What an evaluation is made of: collections, measures, the gate, and how thoroughly live data is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from regen.core.documents import canonical_json, digest
+from regen.errors import EvaluationError
+from regen.evaluation.conditions import Condition, MeasureCondition
+from regen.evaluation.judged import JudgedCollection
+from regen.evaluation.reading import read_collection
+
+MEASURES: Final = ("nDCG@10", "R@100", "RR@10")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFiles:
+    """A judged collection that lies in two files."""
+
+    name: str
+    queries: Path
+    qrels: Path
+
+    def read(self) -> JudgedCollection:
+        """Read both files. Raises EvaluationError for what cannot be read or judged."""
+        with _opened(self.queries, self.name, "queries") as queries, _opened(self.qrels, self.name, "qrels") as qrels:
+            return read_collection(
+                self.name, queries, qrels, queries_file=str(self.queries), qrels_file=str(self.qrels)
+            )
+
+
+@contextmanager
+def _opened(path: Path, name: str, part: str) -> Iterator[IO[bytes]]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise EvaluationError(
+            f"the {part} of collection {name!r} cannot be read: {path}: {error.strerror or error}",
+            hint=f"evaluation.collections names a file with {part} by a path that starts at regen.yaml's folder",
+        ) from None
+    with file:
+        yield file
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What a candidate is measured by.
+
+    ``collections`` are judged collections or where they lie. ``measures`` are reported besides those that the gate's
+    conditions name. ``searches`` is how many searches per generation the latency is measured on. ``max_age`` is how
+    long, in seconds, an evaluation may lie back that a promotion rests on. ``seed`` makes resampling repeatable.
+    """
+
+    collections: Sequence[JudgedCollection | CollectionFiles] = ()
+    measures: tuple[str, ...] = MEASURES
+    gate: tuple[Condition, ...] = ()
+    searches: int = 100
+    max_age: float = 3_600.0
+    seed: int = 0
+
+    def all_measures(self) -> tuple[str, ...]:
+        """The measures to compute, the gate's own first."""
+        named = [item.measure for item in self.gate if isinstance(item, MeasureCondition)]
+        return tuple(dict.fromkeys([*named, *self.measures]))
+
+    def judged(self) -> list[JudgedCollection]:
+        """The collections, read from their files where need be. Raises EvaluationError."""
+        found = [item if isinstance(item, JudgedCollection) else item.read() for item in self.collections]
+        names = [item.name for item in found]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise EvaluationError(f"two judged collections are called {', '.join(sorted(twice))}", hint="rename one")
+        return found
+
+    def fingerprint(self, collections: Sequence[JudgedCollection]) -> str:
+        """What a verdict rests on: the gate, the measures, and every query and judgment."""
+        parts = [str(item) for item in self.gate], self.all_measures(), self.seed
+        judged = [
+            (item.name, [(query.id, query.text, query.tags) for query in item.judged], item.qrels)
+            for item in collections
+        ]
+        return digest(canonical_json((parts, judged))).hex()[:16]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from regen.core.documents import Document, Principal, Unreadable, Unrestricted
 from regen.core.filters import Filter
-from regen.core.recipe import Metric
+from regen.core.recipe import Metric, Precision
 
 Vectors: TypeAlias = NDArray[np.float32]
 """A matrix of shape (texts, dimensions)."""
@@ -171,12 +171,17 @@ FieldKind: TypeAlias = Literal["string", "number", "boolean", "strings"]
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """What a collection is made with. ``fields`` are the filterable metadata keys, in any order."""
+    """What a collection is made with. ``fields`` are the filterable metadata keys, in any order.
+
+    ``precision`` is what the vectors are of when they are written: int8 means whole numbers from -127 to 127, binary
+    means -1 and 1. A store may keep them in as few bits as that needs, or in more.
+    """
 
     dimensions: int
     metric: Metric = "cosine"
     fields: dict[str, FieldKind] = field(default_factory=dict)
     index: dict[str, Any] = field(default_factory=dict)
+    precision: Precision = "float32"
 
 
 @dataclass(slots=True)
@@ -356,6 +361,19 @@ class FieldStore(Protocol):
 
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
         """Add filterable keys; existing points hold none of them. Keys that are there already are ignored."""
+        ...
+
+
+@runtime_checkable
+class SizedStore(Protocol):
+    """A store that knows how much room its vectors take, and how much is left."""
+
+    def vector_bytes(self, spec: CollectionSpec) -> float:
+        """Bytes that one vector takes in a collection of this kind, its share of a vector index included."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Bytes that are free where collections lie, None when the store cannot tell."""
         ...
 
 

@@ -1,8 +1,8 @@
 """Names to adapters: the only module that knows them, and only as strings.
 
 A name is looked up in the tables here, then among the installed entry points (groups ``regen.sources``,
-``regen.embedders``, ``regen.stores``). ``python:module:Name`` names a class, a factory or an instance by import path;
-the project's folder comes first on the path while it is imported.
+``regen.embedders``, ``regen.stores``, …). ``python:module:Name`` names a class, a factory or an instance by import
+path; the project's folder comes first on the path while it is imported.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from regen.core.recipe import Chunking
 from regen.errors import ConfigError, MissingExtra
 from regen.ports import Embedder, Source, Store, VectorCache
 from regen.ports.catalog import Catalog
+from regen.ports.judges import Judge, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,26 @@ CATALOGS: Final = Kind(
     "regen.catalogs",
     "{name}://…",
 )
+JUDGES: Final = Kind(
+    "judge",
+    "evaluation.judge",
+    {
+        "lexical": Adapter("regen.judges.lexical:LexicalJudge"),
+        "openai": Adapter("regen.judges.openai_chat:ChatJudge", "openai"),
+    },
+    "regen.judges",
+    "{name}",
+)
+WRITERS: Final = Kind(
+    "writer",
+    "evaluation.writer",
+    {"openai": Adapter("regen.judges.openai_chat:ChatWriter", "openai")},
+    "regen.writers",
+    "{name}/…",
+)
 _ADAPT: Final = Adapter("regen.embedders.adapted:adapt")
+_ADAPT_JUDGE: Final = Adapter("regen.judges.langchain_chat:adapt_judge")
+_ADAPT_WRITER: Final = Adapter("regen.judges.langchain_chat:adapt_writer")
 _CHECKED: Final = Adapter("regen.embedders.checked:CheckedEmbedder")
 _PRICED: Final = Adapter("regen.embedders.priced:PricedEmbedder")
 _LIMITED: Final = Adapter("regen.embedders.limits:RateLimitedEmbedder")
@@ -180,6 +200,36 @@ def make_catalog(url: str, root: str | Path) -> Catalog:
     if url.startswith(_PYTHON):
         return cast("Catalog", _checked(_made(load_python(url, Path(root)), {}, url, Catalog), Catalog, url))
     return cast("Catalog", _find(CATALOGS, _scheme(url, CATALOGS), url)(url, root=Path(root)))
+
+
+def make_judge(name: str | object, options: Mapping[str, Any] | None = None, root: str | Path = ".") -> Judge:
+    """The judge of ``lexical``, ``openai/<model>`` or ``python:module:Name``, or around a LangChain chat model.
+
+    ``options`` are handed to the judge. Raises ConfigError for an unknown judge or options.
+    """
+    return cast("Judge", _made_chat(JUDGES, _ADAPT_JUDGE, Judge, name, dict(options or {}), Path(root)))
+
+
+def make_writer(name: str | object, options: Mapping[str, Any] | None = None, root: str | Path = ".") -> Writer:
+    """The writer of ``openai/<model>`` or ``python:module:Name``, or around a LangChain chat model.
+
+    ``options`` are handed to the writer. Raises ConfigError for an unknown writer or options.
+    """
+    return cast("Writer", _made_chat(WRITERS, _ADAPT_WRITER, Writer, name, dict(options or {}), Path(root)))
+
+
+def _made_chat(
+    kind: Kind, adapt: Adapter, port: type, name: str | object, options: dict[str, Any], root: Path
+) -> object:
+    if not isinstance(name, str):
+        return _load(adapt)(name)
+    if name.startswith(_PYTHON):
+        made = _made(load_python(name, root), options, name, port, enough=("invoke",))
+        return _load(adapt)(made, name)
+    factory = _find(kind, name.partition("/")[0], name).from_name
+    _check_arguments(factory, (name,), options, name)
+    placed = {"root": root} if _takes(factory, "root") else {}
+    return factory(name, **placed | options)
 
 
 def load_python(name: str, root: str | Path) -> Any:

@@ -20,6 +20,7 @@ from regen.testing.local_server import LocalServer, Received, Reply, Spoil, erro
 
 MODEL: Final = "test-model"
 _PART: Final = re.compile(r"<<(question|passage|sentence|text) ?(\d*) [0-9a-f]+>>\n(.*?)\n<<end [0-9a-f]+>>", re.DOTALL)
+_CITED: Final = re.compile(r"\[\d+\]")
 
 
 def says(text: str) -> Spoil:
@@ -51,7 +52,7 @@ def plain_answer(messages: Sequence[dict[str, str]]) -> str:
     """Judge by words: a sentence is supported by a passage that has all its content words. Other texts are echoed."""
     parts = [(kind, content) for kind, _, content in _PART.findall(messages[1]["content"])]
     passages = [set(content_words(content)) for kind, content in parts if kind == "passage"]
-    sentences = [set(content_words(content)) for kind, content in parts if kind == "sentence"]
+    sentences = [set(content_words(_CITED.sub("", content))) for kind, content in parts if kind == "sentence"]
     if not sentences:
         return next((f"What about {content.split('.')[0].lower()}?" for kind, content in parts if kind == "text"), "")
     verdicts = []

@@ -10,6 +10,7 @@ import pytest
 from regen.config import Settings, load_settings, parse_duration, parse_settings, parse_share
 from regen.core.recipe import Chunking
 from regen.errors import ConfigError
+from regen.evaluation.conditions import CheckCondition, ErrorRateCondition, LatencyCondition, MeasureCondition
 
 DESIGN = """
 version: 1
@@ -70,6 +71,26 @@ def test_defaults_of_a_small_file() -> None:
     assert settings.embedding.normalize
 
 
+def test_the_gate_becomes_conditions() -> None:
+    """Each bound of a measure is a condition of its own; what a condition leaves out has the documented meaning."""
+    settings = parse(
+        SMALL + "gate:\n- {measure: RR, min: 0.3, min_lift: 0, max_drop: 0.1, collection: support, slice: lang=de}\n"
+        "- {measure: R@100, max_drop: 0.01}\n- {latency: p99, max_ms: 80}\n- {error_rate: 1%}\n"
+        "- {check: recall, advisory: true}\n- {check: gone}\n"
+    )
+    built = [built for condition in settings.gate for built in condition.build()]
+    assert built == [
+        MeasureCondition("RR", "min", 0.3, "support", "lang=de"),
+        MeasureCondition("RR", "min_lift", 0.0, "support", "lang=de"),
+        MeasureCondition("RR", "max_drop", 0.1, "support", "lang=de"),
+        MeasureCondition("R@100", "max_drop", 0.01, None, "all"),
+        LatencyCondition("p99", None, 80.0),
+        ErrorRateCondition(0.01),
+        CheckCondition("recall", advisory=True),
+        CheckCondition("gone", advisory=False),
+    ]
+
+
 def test_the_title_belongs_to_files_only() -> None:
     """Other sources need not deliver a title, so their default template does not name it."""
     assert parse(SMALL.replace("files, path: docs", "jsonl, path: a.jsonl")).text == "{text}"
@@ -124,8 +145,15 @@ MISTAKES = [
     ("metadata: {filterable: 3}", "metadata.filterable: must be auto or a list of metadata keys, not 3", ""),
     ("changes: {keep: 3 moons}", "changes.keep: not a duration: '3 moons'", ""),
     ("migration: {strategy: rebuilt}", "migration.strategy must be one of auto, rebuild", "did you mean 'rebuild'"),
-    ("gate: [{min_lift: 1}]", "gate[0]: names exactly one of measure and latency", ""),
-    ("gate: [{latency: p95}]", "gate[0]: a latency condition needs max_ratio", ""),
+    ("gate: [{min_lift: 1}]", "gate[0]: names exactly one of measure, latency, error_rate and check", ""),
+    ("gate: [{measure: RR, check: x, min: 1}]", "gate[0]: names exactly one of measure, latency", ""),
+    ("gate: [{latency: p95}]", "gate[0]: a latency condition needs max_ratio or max_ms", ""),
+    ("gate: [{measure: RR, slice: x}]", "gate[0]: a measure needs min, min_lift or max_drop", ""),
+    ("gate: [{latency: p95, max_ms: 9, slice: x}]", "gate[0]: slice does not go with latency", ""),
+    ("gate: [{measure: RR, max_drop: -0.1}]", "gate[0].max_drop must be at least 0.0, not -0.1", ""),
+    ("gate: [{measure: RR, min: 0}]", "gate[0].min must be more than 0.0, not 0", ""),
+    ("gate: [{measure: RR, min_lift: .nan}]", "gate[0].min_lift must be a finite number", ""),
+    ("gate: [{error_rate: 2}]", "gate[0].error_rate: not a share: 2", ""),
     ("version: 2", ":1: version must be 1, not 2", ""),
     ("source: {path: docs}", "source: needs a kind", ""),
     ("source: docs", "source must be a mapping of keys to values, not 'docs'", ""),

@@ -23,6 +23,15 @@ from pydantic_core import PydanticCustomError
 from regen.config.quantities import parse_duration, parse_share
 from regen.core.recipe import Chunking, Metric, Precision, TextTemplate
 from regen.errors import ConfigError
+from regen.evaluation.conditions import (
+    CheckCondition,
+    Condition,
+    ErrorRateCondition,
+    Kind,
+    LatencyCondition,
+    MeasureCondition,
+)
+from regen.evaluation.outcome import ALL
 
 CHUNKING_KINDS: Final = ("markdown", "tokens", "sentences", "code", "semantic", "whole")
 DEFAULT_STORE: Final = "lancedb://.regen/vectors"
@@ -152,25 +161,65 @@ class EvaluationSettings(Block):
 
 
 class GateCondition(Block):
-    """One condition that a generation must meet before it is promoted: on a measure, or on a latency percentile."""
+    """One condition that a generation must meet before it is promoted.
 
-    measure: str | None = None
+    It is about exactly one of a measure, a latency percentile, the error rate and a check. A measure may have several
+    bounds, each judged for itself; without ``collection`` and ``slice`` it holds everywhere, on all queries.
+    """
+
+    measure: Name | None = None
     latency: Literal["p50", "p95", "p99"] | None = None
-    min: float | None = None
-    min_lift: float | None = None
-    max_drop: float | None = None
-    max_ratio: float | None = None
+    error_rate: Share | None = None
+    check: Name | None = None
+    collection: Name | None = None
+    slice: Name | None = None
+    min: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    min_lift: float | None = Field(default=None, allow_inf_nan=False)
+    max_drop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    advisory: bool | None = None
+
+    _SUBJECTS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "measure": ("min", "min_lift", "max_drop", "collection", "slice"),
+        "latency": ("max_ratio", "max_ms"),
+        "error_rate": (),
+        "check": ("advisory",),
+    }
 
     @model_validator(mode="after")
     def _one_subject(self) -> GateCondition:
-        if (self.measure is None) == (self.latency is None):
-            raise ValueError("names exactly one of measure and latency")
-        bounds = (self.max_ratio,) if self.latency else (self.min, self.min_lift, self.max_drop)
-        if all(bound is None for bound in bounds):
-            raise ValueError(
-                "a latency condition needs max_ratio" if self.latency else "a measure needs min, min_lift or max_drop"
-            )
+        subjects = [name for name in self._SUBJECTS if getattr(self, name) is not None]
+        if len(subjects) != 1:
+            raise ValueError("names exactly one of measure, latency, error_rate and check")
+        subject = subjects[0]
+        own = {subject, *self._SUBJECTS[subject]}
+        if strange := sorted(name for name in self.model_fields_set - own if getattr(self, name) is not None):
+            raise ValueError(f"{', '.join(strange)} does not go with {subject}")
+        if self.measure is not None and not self._bounds():
+            raise ValueError("a measure needs min, min_lift or max_drop")
+        if self.latency is not None and self.max_ratio is None and self.max_ms is None:
+            raise ValueError("a latency condition needs max_ratio or max_ms")
         return self
+
+    def _bounds(self) -> list[tuple[Kind, float]]:
+        bounds: list[tuple[Kind, float | None]] = [
+            ("min", self.min), ("min_lift", self.min_lift), ("max_drop", self.max_drop)
+        ]  # fmt: skip
+        return [(kind, value) for kind, value in bounds if value is not None]
+
+    def build(self) -> tuple[Condition, ...]:
+        """As the gate's values: one for each bound."""
+        if self.measure is not None:
+            return tuple(
+                MeasureCondition(self.measure, kind, value, self.collection, self.slice or ALL)
+                for kind, value in self._bounds()
+            )
+        if self.latency is not None:
+            return (LatencyCondition(self.latency, self.max_ratio, self.max_ms),)
+        if self.error_rate is not None:
+            return (ErrorRateCondition(self.error_rate),)
+        return (CheckCondition(str(self.check), advisory=bool(self.advisory)),)
 
 
 class MigrationSettings(Block):

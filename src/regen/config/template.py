@@ -146,4 +146,13 @@ limits:
   # requests_per_minute: 3000
   # tokens_per_minute: 1000000
   # concurrency: 8
+
+# What quality is measured on, and what a new generation must meet before it goes live. `min_lift: 0`: surely better;
+# `max_drop`: surely not worse by more; `slice`: queries with a tag. Checks gate unless they are said to be advisory.
+# evaluation:
+#   collections: [{{name: support, queries: eval/queries.jsonl, qrels: eval/qrels.tsv}}]
+# gate:
+#   - {{measure: "nDCG@10", min_lift: 0.0}}
+#   - {{measure: "R@100", max_drop: 0.01, slice: lang=de}}
+#   - {{latency: p95, max_ratio: 1.5}}
 """

@@ -30,8 +30,8 @@ class Subsets:
     """What random subsets of the queries sum to; each query is in a subset with probability 1/2.
 
     ``sums``, shape (draws, columns), are those of the centred values in the subset, and ``sizes``, of the same shape,
-    how many values that are. The empty subset is left out where all subsets were enumerated (``exact``); it is counted as the
-    one more draw that the identity is.
+    how many values that are. The empty subset is left out where all subsets were enumerated (``exact``): flipping
+    nothing is what was observed, which is always counted as one more draw.
     """
 
     sums: Floats

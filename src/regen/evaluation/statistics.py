@@ -72,7 +72,8 @@ class Estimate:
     """What is known of a sample's mean, corrected for the family of samples that it was estimated with.
 
     ``level`` is the error left to this sample (both tails), ``deviation`` the standard deviation of its values.
-    ``p_value`` is for a mean of zero. ``method`` tells how the bootstrap's part of the interval was made.
+    ``p_value`` is for a mean of zero. ``method`` tells how the bootstrap's part of the interval was made, ``limits``
+    what the mean could be at all.
     """
 
     mean: float
@@ -83,6 +84,7 @@ class Estimate:
     queries: int
     level: float
     method: Method
+    limits: Interval = (-1.0, 1.0)
 
     @property
     def too_few(self) -> bool:
@@ -289,6 +291,7 @@ def _estimate(sample: Sample, drawn: Subsets, means: Floats, p_value: float, lev
         queries=queries,
         level=level,
         method=method,
+        limits=sample.limits,
     )
 
 

@@ -24,7 +24,7 @@ EVALUATED_AT: Final = 1_790_000_000.0  # 2026-09-21 13:33 UTC
 MEASURES: Final = ("nDCG@10", "R@100", "RR")
 COLLECTIONS: Final = ("support", "engineering", "people-and-policies")
 BOUNDS: Final[Mapping[str, float]] = {"nDCG@10": 0.0, "R@100": -0.01}
-CONDITIONS: Final[Mapping[str, str]] = {"nDCG@10": "min_lift: 0.0", "R@100": "max_drop: 0.01"}
+CONDITIONS: Final[Mapping[str, str]] = {"nDCG@10": "min_lift 0", "R@100": "max_drop 0.01"}
 SUBJECTS: Final = (
     "reset a forgotten password", "export all invoices of a year", "rotate the signing key", "leave for parents",
     "restore a deleted workspace", "limit the size of uploads", "who approves travel abroad", "set up single sign-on",
@@ -93,7 +93,8 @@ def comparison(collection: str, slice_name: str, measure: str, queries: Sequence
         collection, slice_name, measure, float(old.mean()), float(new.mean()), delta, low, high,
         min(1.0, float(np.exp(-abs(delta / (error or 1.0)) * 2))), 2.8 * error, verdict, len(queries),
         delta / (float((new - old).std()) or 1.0), 140 if verdict == "cannot_tell" else None,
-        CONDITIONS.get(measure) if bound is not None else None, bound=bound,
+        CONDITIONS.get(measure) if bound is not None else None,
+        "" if bound is None else f"{measure} on {collection}: {verdict}", bound,
     )  # fmt: skip
 
 
@@ -203,20 +204,42 @@ def first() -> Evaluation:
     """Nothing is live yet: the candidate is measured on its own."""
     found = promoted(30)
     bare = tuple(replace(query, baseline={}, baseline_documents=()) for query in found.queries)
+    floors = tuple(
+        replace(
+            item, baseline=item.candidate, delta=0.0, ci_low=0.0, ci_high=0.0, p_value=1.0, verdict="promote",
+            condition="min 0.5", bound=None, detail=f"{item.collection}: {item.candidate:.4f}; min 0.5 is met",
+        )
+        for item in found.comparisons
+        if item.measure == "nDCG@10" and item.slice == ALL
+    )  # fmt: skip
     return replace(
-        found, baseline=None, comparisons=(), queries=bare, signals=(), problems=(), reasons=("Every check passed.",)
+        found,
+        baseline=None,
+        comparisons=floors,
+        queries=bare,
+        signals=(),
+        problems=(),
+        reasons=("Every check passed.",),
     )
 
 
 def checks_only() -> Evaluation:
     """No judged collection at all."""
     found = promoted(2)
-    arms = {
-        "baseline": replace(found.baseline, measures={}, collections={}) if found.baseline else None,
-        "candidate": replace(found.candidate, measures={}, collections={}),
-    }
+    old = replace(found.baseline, measures={}, collections={}) if found.baseline else None
+    new = replace(found.candidate, measures={}, collections={})
     reasons = ("Every check that gates passed. No judged collection says how good the results are.",)
-    return replace(found, **arms, comparisons=(), queries=(), signals=(), problems=(), notes=(), reasons=reasons)
+    return replace(
+        found,
+        baseline=old,
+        candidate=new,
+        comparisons=(),
+        queries=(),
+        signals=(),
+        problems=(),
+        notes=(),
+        reasons=reasons,
+    )
 
 
 def hostile() -> Evaluation:

@@ -111,7 +111,7 @@ def _results(documents: Sequence[str], grades: Mapping[str, int], before: Sequen
     old = None if before is None else {document: at for at, document in enumerate(before, start=1)}
     at_rank = {document: at for at, document in enumerate(documents, start=1)}
     relevant = sorted((document for document, grade in grades.items() if grade > 0), key=lambda key: -grades[key])
-    below = [document for document in relevant if at_rank.get(document, 0) > MOST_DOCUMENTS]
+    below = sorted((key for key in relevant if at_rank.get(key, 0) > MOST_DOCUMENTS), key=lambda key: at_rank[key])
     missed = [document for document in relevant if document not in at_rank]
 
     def place(document: str) -> Place:

@@ -47,6 +47,7 @@ def _verdict(evaluation: Evaluation) -> dict[str, Any]:
         "verdict": evaluation.verdict,
         "words": wording.VERDICTS[evaluation.verdict],
         "reasons": sections.shown(evaluation.reasons),
+        "next_step": wording.next_step(evaluation),
         "evaluated": wording.moment(evaluation.evaluated_at),
     }
 

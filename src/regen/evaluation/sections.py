@@ -13,12 +13,16 @@ from regen.evaluation import plots, wording
 from regen.evaluation.outcome import ALL, Arm, Comparison, Evaluation, QueryOutcome
 
 Row = tuple[str, ...]
+_EQUAL: Final = 1e-9
 _TONES: Final[Mapping[str, str]] = {"promote": "good", "hold": "bad", "cannot_tell": "unsure"}
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One comparison, ready to be shown. ``tone`` is plain where the gate has no condition for it."""
+    """One comparison, ready to be shown. ``tone`` is plain where the gate has no condition for it.
+
+    ``detail`` is there where the numbers beside it do not say it: for a condition on the candidate alone.
+    """
 
     measure: str
     condition: str
@@ -32,6 +36,7 @@ class Compared:
     detectable: str
     tone: str
     verdict: str
+    settled_by: str
     detail: str
     strip: str
 
@@ -43,6 +48,14 @@ class Slice:
     name: str
     queries: str
     rows: tuple[Compared, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Comparisons drawn on one scale, and its axis. The slices, which are less sure, have a scale of their own."""
+
+    axis: str
+    groups: tuple[Slice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +78,8 @@ class Collection:
     name: str
     anchor: str
     queries: str
-    axis: str
-    overall: tuple[Compared, ...]
-    slices: tuple[Slice, ...]
+    overall: Forest
+    slices: Forest
     plots: tuple[WinLoss, ...]
     means: tuple[Row, ...]
 
@@ -90,18 +102,15 @@ def collections_of(evaluation: Evaluation) -> tuple[Collection, ...]:
 def _collection(evaluation: Evaluation, name: str, number: int) -> Collection:
     comparisons = [item for item in evaluation.comparisons if item.collection == name]
     queries = [query for query in evaluation.queries if query.collection == name]
-    scale = plots.scale_for(value for item in comparisons for value in _extent(item))
-    slices = _slices([item for item in comparisons if item.slice != ALL], scale)
     overall = [item for item in comparisons if item.slice == ALL]
     return Collection(
         wording.visible(name),
         f"collection-{number}",
         _query_count(overall, queries),
-        plots.axis(scale) if comparisons else "",
-        tuple(_compared(item, scale) for item in overall),
-        slices,
+        _forest(overall),
+        _forest([item for item in comparisons if item.slice != ALL]),
         win_loss_plots(queries),
-        () if comparisons else _means(evaluation, name),
+        () if comparisons and evaluation.baseline else _means(evaluation, name),
     )
 
 
@@ -115,9 +124,11 @@ def _query_count(overall: Sequence[Comparison], queries: Sequence[QueryOutcome])
     return wording.counted(number, "judged query", "judged queries") if number else ""
 
 
-def _slices(items: Sequence[Comparison], scale: plots.Scale) -> tuple[Slice, ...]:
+def _forest(items: Sequence[Comparison]) -> Forest:
+    scale = plots.scale_for(value for item in items for value in _extent(item))
     names = dict.fromkeys(item.slice for item in items)
-    return tuple(_slice(name, [item for item in items if item.slice == name], scale) for name in names)
+    groups = (_slice(name, [item for item in items if item.slice == name], scale) for name in names)
+    return Forest(plots.axis(scale), tuple(groups))
 
 
 def _slice(name: str, items: Sequence[Comparison], scale: plots.Scale) -> Slice:
@@ -144,9 +155,8 @@ def _compared(item: Comparison, scale: plots.Scale) -> Compared:
         wording.score(item.min_detectable),
         tone,
         "reported only" if tone == "plain" else f"{words.mark} {words.condition}",
-        " · ".join(
-            filter(None, (wording.visible(item.detail, 300), wording.settled_by(item) if tone == "unsure" else ""))
-        ),
+        wording.settled_by(item) if tone == "unsure" else "",
+        wording.visible(item.detail, 400) if tone != "plain" and item.bound is None else "",
         plots.strip(drawn, scale),
     )
 
@@ -163,7 +173,7 @@ def win_loss_plots(queries: Sequence[QueryOutcome]) -> tuple[WinLoss, ...]:
 
 
 def _win_loss(measure: str, deltas: plots.Floats, reach: float) -> WinLoss:
-    won, lost = int((deltas > 0).sum()), int((deltas < 0).sum())
+    won, lost = int((deltas > _EQUAL).sum()), int((deltas < -_EQUAL).sum())
     equal = len(deltas) - won - lost
     name = wording.visible(measure)
     label = f"{name}, query by query: {won} better, {lost} worse, {equal} equal"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from regen.evaluation.outcome import Comparison, Verdict
+from regen.evaluation.outcome import Comparison, Evaluation, Verdict
 
 MINUS: Final = "\u2212"
 NOTHING: Final = "–"
@@ -31,7 +31,7 @@ VERDICTS: Final[Mapping[Verdict, VerdictWords]] = {
     "promote": VerdictWords("Promote", "Every condition of the gate is met.", "met", "✓"),
     "hold": VerdictWords("Hold", "At least one condition of the gate is not met.", "not met", "✗"),
     "cannot_tell": VerdictWords(
-        "Cannot tell", "Nothing speaks against it, but too little was judged to be sure.", "cannot tell", "?"
+        "Cannot tell", "What was measured is too little to tell whether the gate is met.", "cannot tell", "?"
     ),
 }
 
@@ -48,7 +48,7 @@ def signed(value: float) -> str:
 
 def interval(low: float, high: float) -> str:
     """``−0.0012 to +0.0690``."""
-    return NOTHING if math.isnan(low) or math.isnan(high) else f"{signed(low)} to {signed(high)}"
+    return f"{signed(low)} to {signed(high)}" if math.isfinite(low) and math.isfinite(high) else NOTHING
 
 
 def probability(value: float) -> str:
@@ -114,6 +114,22 @@ def printable(text: str) -> str:
     return _UNSHOWABLE.sub("\ufffd", text)
 
 
+def next_step(evaluation: Evaluation) -> str:
+    """What to do now, as a command where there is one."""
+    number = evaluation.candidate.generation
+    named = "" if number is None else f" {number}"
+    if evaluation.verdict == "promote":
+        return f"regen promote{named}"
+    if evaluation.verdict == "hold":
+        return f"mend what failed, then regen evaluate{named}"
+    gated = [item for item in evaluation.comparisons if item.condition is not None and item.verdict == "cannot_tell"]
+    most = max(gated, key=lambda item: item.needed or 0, default=None)
+    if most is None or not most.needed:
+        return f"settle what the reasons name, then regen evaluate{named}"
+    more = counted(most.needed, "more query", "more queries")
+    return f"judge about {more} for {visible(most.collection, 40)}, then regen evaluate{named}"
+
+
 def settled_by(comparison: Comparison) -> str:
     """``about 120 more judged queries``, empty where more queries are not what is missing."""
     needed = comparison.needed
@@ -121,7 +137,7 @@ def settled_by(comparison: Comparison) -> str:
 
 
 def _number(value: float, sign: str) -> str:
-    if math.isnan(value):
+    if not math.isfinite(value):
         return NOTHING
     text = f"{value:{sign}.4f}"
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", MINUS)

@@ -50,7 +50,7 @@ def broken_body() -> Spoil:
 
 def plain_answer(messages: Sequence[dict[str, str]]) -> str:
     """Judge by words: a sentence is supported by a passage that has all its content words. Other texts are echoed."""
-    parts = [(kind, content) for kind, _, content in _PART.findall(messages[1]["content"])]
+    parts = [(kind, content) for kind, _, content in _PART.findall(messages[min(1, len(messages) - 1)]["content"])]
     passages = [set(content_words(content)) for kind, content in parts if kind == "passage"]
     sentences = [set(content_words(_CITED.sub("", content))) for kind, content in parts if kind == "sentence"]
     if not sentences:

@@ -51,10 +51,9 @@ class ShownQuery:
 
 def leading_measure(evaluation: Evaluation) -> str | None:
     """The measure by which queries are ordered: the first that the gate judges, else the first that was reported."""
-    gated = (item.measure for item in evaluation.comparisons if item.condition is not None)
-    reported = (item.measure for item in evaluation.comparisons)
-    measured = (measure for query in evaluation.queries for measure in query.candidate)
-    return next(gated, None) or next(reported, None) or next(measured, None)
+    measured = dict.fromkeys(measure for query in evaluation.queries for measure in query.candidate)
+    ranked = sorted(evaluation.comparisons, key=lambda item: item.condition is None)
+    return next((item.measure for item in ranked if item.measure in measured), next(iter(measured), None))
 
 
 def shown_queries(evaluation: Evaluation) -> tuple[ShownQuery, ...]:

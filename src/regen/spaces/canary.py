@@ -78,7 +78,9 @@ def own_found(mapped: Vectors, truth: Vectors) -> float:
 
 def _problem(found: float, reverse: float, offset: float, texts: int) -> str | None:
     if reverse > found + 2 / texts and reverse >= 0.25:
-        return f"fitted in the wrong direction: it finds {reverse:.0%} of the texts the other way round, {found:.0%} this way"
+        return (
+            f"fitted in the wrong direction: it finds {reverse:.0%} of texts the other way round, {found:.0%} this way"
+        )
     if offset > max(0.5, 4 / texts):
         return f"{offset:.0%} of the error is one constant vector: {PREFIX}"
     # Chance finds one text on average, Poisson-distributed: more than four of them by chance is under 1 in 250.

@@ -126,7 +126,10 @@ def _verdict(a: Vectors, b: Vectors, cosine: float | None, overlap: float, score
     shared = min(a.shape[1], b.shape[1])
     leading = np.median(np.sum(normalize(a[:, :shared]) * normalize(b[:, :shared]), axis=1))
     if a.shape[1] != b.shape[1] and leading >= SAME:
-        return "truncated", f"one is the leading {shared} dimensions of the other: derive it, no text need be embedded"
+        return "truncated", (
+            f"one is the leading {shared} dimensions of the other: the smaller is derived from the larger without "
+            "embedding, the larger must be embedded"
+        )
     if score is None:
         needed = pairs_needed("semi_orthogonal", a.shape[1], b.shape[1])
         return (
@@ -145,7 +148,8 @@ def _notes(vectors: Vectors, metric: SpaceMetric, which: str) -> tuple[str, ...]
     if _directional(vectors, metric):
         return ()
     sizes = _magnitudes(vectors)
-    return (
+    note = (
         f"the {which} model's metric is {metric} and its vectors are {sizes.low:.3g} to {sizes.high:.3g} long "
-        f"(median {sizes.median:.3g}): lengths carry meaning, so it is not compared by cosine",
+        f"(median {sizes.median:.3g}): lengths carry meaning, so it is not compared by cosine"
     )
+    return (note,)

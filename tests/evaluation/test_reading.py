@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from regen.errors import EvaluationError
 from regen.evaluation.judged import JudgedQuery
+from regen.evaluation.measures import MEASURES, check_measures
 from regen.evaluation.qrels import read_qrels
 from regen.evaluation.queries import read_queries
 from regen.evaluation.reading import read_collection
@@ -113,6 +115,7 @@ def test_topics_are_two_columns() -> None:
         (['{"_id": "1", "text": "a", "metadata": 5}'], r'"metadata" is 5'),
         (['{"_id": "1", "text": "a", "principals": [1]}'], r'"principals" is \[1\]'),
         (['{"_id": "1", "text": "a", "principals": [""]}'], r'"principals" is'),
+        (['{"_id": "1", "text": "a", "principals": ["x"], "as": "y"}'], r"one of the two keys"),
         (['{"_id": "1", "text": "a", "fresh": "yes"}'], r'"fresh" is \'yes\''),
         (['{"_id": "1", "text": "\\ud800"}'], r"half of a character"),
         (["1\t\udcff"], r"line 1: bytes that are not UTF-8"),
@@ -144,6 +147,14 @@ def test_metadata_that_would_slice_every_query_apart_is_reported() -> None:
     assert len(read.problems) == 1
     assert read.problems[0].startswith("q.jsonl: metadata that cannot make slices")
     assert all(repr(key) in read.problems[0] for key in ("url", "why", "at"))
+
+
+def test_metadata_with_many_values_makes_slices_when_queries_share_them() -> None:
+    """More than twenty values are slices where two queries or more have each, and are none where few do."""
+    shared = lines(*({"_id": str(n), "text": "t", "metadata": {"topic": n % 22}} for n in range(44)))
+    assert read_queries(shared).queries[23].tags == ("topic=1",)
+    assert read_queries(shared).problems == ()
+    assert len(read_queries(shared[:43]).problems) == 1
 
 
 def test_a_misspelt_key_is_reported() -> None:
@@ -248,3 +259,28 @@ def test_real_collections_are_read_whole(
     assert len(found.judged) == judged
     assert sum(map(len, found.qrels.values())) == judgments
     assert len(found.problems) == problems
+
+
+def test_the_documented_examples_are_read() -> None:
+    """What the page shows can be copied: its blocks make a collection without a problem."""
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "judged-collections.md").read_text("utf-8")
+    blocks = [block.splitlines() for block in re.findall(r"```(?:json|tsv|text)\n(.*?)```", page, re.DOTALL)]
+    asked, topics, beir, trec = blocks
+    found = read_collection("docs", asked, beir)
+    assert list(found.slices()) == ["all", "lang=de", "topic=pay"]
+    assert found.qrels["q1"] == {"help/password.md": 2, "help/login.md": 1, "help/vpn.md": 0}
+    assert found.queries[2].principals == ("team:people",)
+    assert found.queries[2].fresh
+    assert len(found.problems) == 2  # q3 is judged in TREC's form, below
+    assert read_qrels(trec).qrels == {"q3": {"hr/bands-2025.md": 1}}
+    assert read_queries(topics).queries == (JudgedQuery("q1", "how do I reset my password"),)
+
+
+def test_the_documented_measures_are_measures() -> None:
+    """Every name in the page's table can be asked for."""
+    page = (Path(__file__).parents[2] / "docs" / "concepts" / "judged-collections.md").read_text("utf-8")
+    rows = page.partition("## Measures")[2].partition("`P(rel=2)@5`")[0]
+    names = [name for row in re.findall(r"^\| (`.*?) \|", rows, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)]
+    assert len(names) > 10
+    check_measures([*names, "P(rel=2)@5"])
+    assert {name.partition("@")[0] for name in names} == set(MEASURES)

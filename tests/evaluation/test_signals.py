@@ -43,9 +43,7 @@ def brute_force(first: list[str], second: list[str], p: float) -> float:
     ],
 )  # fmt: skip
 def test_rank_biased_overlap_by_hand_and_as_published(first: str, second: str, p: float, value: float) -> None:
-    """The first is another implementation's example; the second agrees by 1, 1/2, then 1: 0.1 + 0.045 + 0.81; a ranking
-    agrees fully with its own beginning.
-    """
+    """Another implementation's example; agreement by 1, 1/2, then 1 (0.1 + 0.045 + 0.81); a ranking's own beginning."""
     assert rank_biased_overlap(first, second, p) == pytest.approx(value, abs=1e-9)
 
 

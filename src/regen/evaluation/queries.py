@@ -128,6 +128,8 @@ def _fresh(record: Mapping[str, Any], line: Line) -> bool:
 
 def _principals(record: Mapping[str, Any], line: Line) -> tuple[str, ...] | None:
     value = record.get("principals", record.get("as"))
+    if record.get("as", value) != value:
+        line.refuse(f'"principals" is {value!r}, but "as" is {record["as"]!r}', "one of the two keys")
     if value is None:
         return None
     listed = [value] if isinstance(value, str) else value

@@ -17,6 +17,7 @@ from regen.engine.writing import WriteSide
 from regen.errors import ConfigError, EmbedderError, ForeignVectors
 from regen.ports import AdoptableStore, ForeignColumns, ForeignRows, Vector, Vectors
 from regen.spaces.compare import Agreement, agreement, are_normalized
+from regen.spaces.derive import quantize
 from regen.spaces.vectors import normalize, unusable_rows
 
 SAMPLE: Final = 64
@@ -144,7 +145,8 @@ class Adopter:
     def _candidates(self, rows: ForeignRows) -> tuple[list[Candidate], _Page, int]:
         """Documents for the rows, the vectors by text, and how many rows have nothing to take over."""
         bad = unusable_rows(rows.vectors)
-        vectors = normalize(rows.vectors) if self.writer.models.recipe.embedding.normalize else rows.vectors
+        wanted = self.writer.models.recipe.embedding
+        vectors = quantize(normalize(rows.vectors) if wanted.normalize else rows.vectors, wanted.precision)
         page, found = _Page(), []
         for i, text in enumerate(rows.texts):
             if i in bad or not text.strip():

@@ -338,7 +338,9 @@ class WriteSide:
         fields: Any = dict(generation.fields)
         self.stores.of(generation).create(
             generation.collection,
-            CollectionSpec(recipe.embedding.dimensions, recipe.metric, fields, dict(recipe.index)),
+            CollectionSpec(
+                recipe.embedding.dimensions, recipe.metric, fields, dict(recipe.index), recipe.embedding.precision
+            ),
         )
 
     def _maintain(self, generation: Generation, *, force: bool) -> list[str]:

@@ -368,8 +368,8 @@ class FieldStore(Protocol):
 class SizedStore(Protocol):
     """A store that knows how much room its vectors take, and how much is left."""
 
-    def vector_bytes(self, spec: CollectionSpec) -> float:
-        """Bytes that one vector takes in a collection of this kind, its share of a vector index included."""
+    def vector_bytes(self, spec: CollectionSpec, points: int) -> float:
+        """Bytes that one vector takes in a collection of so many points, its share of a vector index included."""
         ...
 
     def free_bytes(self) -> int | None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Final
 
 import numpy as np
 
+from regen.core.recipe import Precision
 from regen.errors import SpaceMismatch, StoreError
 from regen.ports import Payload, Points, Vector, Vectors
 
+_LARGEST_HALF: Final = 65_504.0
+_LARGEST_BYTE: Final = 127.0
 
-def checked_points(collection: str, points: Points, dimensions: int) -> Points:
+
+def checked_points(collection: str, points: Points, dimensions: int, precision: Precision = "float32") -> Points:
     """The points with contiguous float32 vectors of the right shape, and of points that share an id the last one only.
 
-    Raises SpaceMismatch for another dimension, StoreError for unequal lengths or vectors that are not finite.
+    Raises SpaceMismatch for another dimension, StoreError for unequal lengths, vectors that are not finite, or numbers
+    that the collection's precision cannot hold.
     """
     vectors = np.ascontiguousarray(points.vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != len(points.ids):
@@ -24,6 +30,7 @@ def checked_points(collection: str, points: Points, dimensions: int) -> Points:
     check_dimensions(collection, vectors.shape[1], dimensions)
     _check_lengths(collection, points)
     check_finite(collection, vectors)
+    check_precision(collection, vectors, precision)
     points = replace(points, vectors=vectors)
     last = {point_id: row for row, point_id in enumerate(points.ids)}
     return points if len(last) == len(points.ids) else _take(points, sorted(last.values()))
@@ -52,6 +59,22 @@ def check_finite(collection: str, vectors: Vectors | Vector) -> None:
         raise StoreError(
             f"a vector for collection {collection!r} holds NaN or infinity",
             hint="every number of a vector must be finite; look at what the embedder returned for this text",
+        )
+
+
+def check_precision(collection: str, vectors: Vectors, precision: Precision) -> None:
+    """Raise StoreError for numbers that are not of the precision: kept in fewer bits they would become others."""
+    problem = None
+    if precision == "float16" and (np.abs(vectors) > _LARGEST_HALF).any():
+        problem = f"a number above {_LARGEST_HALF:.0f}"
+    elif precision == "int8" and not ((np.abs(vectors) <= _LARGEST_BYTE) & (np.rint(vectors) == vectors)).all():
+        problem = "a number that is not whole, or beyond 127"
+    elif precision == "binary" and not (np.abs(vectors) == 1).all():
+        problem = "a number other than -1 and 1"
+    if problem is not None:
+        raise StoreError(
+            f"a vector for collection {collection!r} holds {problem}, and the collection keeps {precision}",
+            hint="vectors are brought to a precision before they are written: regen.spaces.derive.quantize does it",
         )
 
 

@@ -8,7 +8,8 @@ would let such duplicates in, and saves 10 ms per thousand ids at 100,000 points
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,12 +21,10 @@ from typing import Final
 import lancedb
 import pyarrow as pa
 from lancedb.db import LanceDBConnection
-from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 
 from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter
-from regen.core.recipe import Metric
 from regen.errors import CollectionMissing, ConfigError, StoreError
 from regen.ports import (
     CollectionSpec,
@@ -52,15 +51,13 @@ from regen.stores.lancedb_layout import (
     payload_of,
     points_table,
     schema_of,
-    vectors_of,
 )
+from regen.stores.lancedb_search import best
 from regen.stores.lancedb_upkeep import IndexSettings, maintain
+from regen.stores.lancedb_vectors import decoded, index_bytes, vector_bytes
 
 _SCHEME: Final = "lancedb://"
-_HIT_COLUMNS: Final = ["id", "chunk_id", "token", "doc_id", "text", "_distance"]
 _IDS_A_STATEMENT: Final = 5_000
-_AT_ZERO_DISTANCE: Final[dict[Metric, float]] = {"cosine": 1.0, "dot": 1.0, "l2": 0.0}
-"""Lance reports 1 - cosine, 1 - inner product and squared L2; the score is this constant minus the distance."""
 
 
 @dataclass(slots=True)
@@ -76,8 +73,9 @@ class _Handle:
 class LanceStore:
     """A folder of Lance tables. Safe to use from several threads and, with one handle each, several processes."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, free: Callable[[Path], int] | None = None) -> None:
+        """Open a folder; ``free`` tells how many bytes are left where it lies (default: asks the file system)."""
+        self._folder, self._free = folder, free or _free_bytes
         self._where = f"{_SCHEME}{folder}"
         self._lock = Lock()
         self._handles: dict[str, _Handle] = {}
@@ -169,7 +167,8 @@ class LanceStore:
                 for some in _slices(ids)
             ]
         found = pa.concat_tables(pages) if pages else handle.layout.schema.empty_table()
-        return found.column("id").to_pylist(), vectors_of(found.column("vector"), handle.layout.dimensions)
+        layout = handle.layout
+        return found.column("id").to_pylist(), decoded(found.column("vector"), layout.dimensions, layout.precision)
 
     def count(self, collection: str) -> int:
         """How many points there are."""
@@ -217,7 +216,7 @@ class LanceStore:
             condition = predicate(where, handle.layout.fields, principals)
             if condition == NOTHING or k < 1:
                 return []
-            return _best(handle, query, k, condition)
+            return best(handle.table, handle.layout, handle.index, query, k, condition)
 
     # ── powers ──
 
@@ -243,6 +242,16 @@ class LanceStore:
         handle = self._open(collection)
         with self._reading(collection):
             return maintain(handle.table, handle.layout, force=force)
+
+    def vector_bytes(self, spec: CollectionSpec, points: int) -> float:
+        """Bytes of one vector on disk, with its share of the vector index if one will be built."""
+        indexed = points >= IndexSettings.of(spec.index).min_rows
+        own = vector_bytes(spec.dimensions, spec.precision)
+        return own + (index_bytes(spec.dimensions, spec.precision) if indexed else 0.0)
+
+    def free_bytes(self) -> int | None:
+        """Bytes that are free on the disk of the folder."""
+        return self._free(self._folder)
 
     # ── handles ──
 
@@ -290,9 +299,15 @@ class LanceStore:
             yield handle
 
 
+def _free_bytes(folder: Path) -> int:
+    """Of the nearest folder above that exists: ours is made when it is first written to."""
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    return shutil.disk_usage(there).free
+
+
 def _rows(collection: str, handle: _Handle, points: Points) -> pa.Table | None:
     """Checked points as Arrow rows of the table's present schema, None when there are none."""
-    points = checked_points(collection, points, handle.layout.dimensions)
+    points = checked_points(collection, points, handle.layout.dimensions, handle.layout.precision)
     if not points.ids:
         return None
     _refresh(collection, handle)
@@ -328,21 +343,6 @@ def _rewrite(handle: _Handle, ids: Sequence[str], changed: pa.Table, row_of: dic
     for name in new.column_names[1:]:
         rows = rows.set_column(rows.column_names.index(name), new.schema.field(name), new.column(name))
     handle.table.merge_insert("id").when_matched_update_all().use_index(False).execute(rows)
-
-
-def _best(handle: _Handle, query: Vector, k: int, condition: str | None) -> list[StoreHit]:
-    metric, index = handle.layout.metric, handle.index
-    search = handle.table.search(query, vector_column_name="vector", query_type="vector")
-    assert isinstance(search, LanceVectorQueryBuilder)
-    search = search.distance_type(metric).select(_HIT_COLUMNS).limit(k)
-    search = search.refine_factor(index.refine).ef(max(index.ef, 2 * index.refine * k))
-    found = (search if condition is None else search.where(condition, prefilter=True)).to_arrow()
-    columns = [found.column(name).to_pylist() for name in _HIT_COLUMNS]
-    top = _AT_ZERO_DISTANCE[metric]
-    return [
-        StoreHit(point_id, top - distance, chunk_id, token, doc_id, text)
-        for point_id, chunk_id, token, doc_id, text, distance in zip(*columns, strict=True)
-    ]
 
 
 def _slices(ids: Sequence[str]) -> list[Sequence[str]]:

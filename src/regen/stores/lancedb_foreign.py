@@ -11,7 +11,7 @@ from lancedb.table import Table
 
 from regen.errors import ConfigError
 from regen.ports import ForeignColumns, ForeignRows
-from regen.stores.lancedb_layout import vectors_of
+from regen.stores.lancedb_vectors import vectors_of
 
 _IDS: Final = ("id", "_id", "doc_id", "document_id", "uuid", "key")
 _TEXTS: Final = ("text", "content", "contents", "page_content", "chunk", "body")

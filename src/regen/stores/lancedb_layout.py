@@ -1,14 +1,15 @@
 """How a collection lies in a Lance table: its columns, and points to Arrow and back. See docs/adr/0002.
 
     id             string, never null, the (unenforced) primary key: a concurrent merge of the same new ids conflicts
-    vector         fixed-size list of float32
+    vector         fixed-size list, of numbers as its precision needs them (lancedb_vectors.py)
     chunk_id, token, doc_id, text, position, revision
     access         list of strings; null is public
     odd            list of the field columns whose value is of another kind than declared; null is none
     f_<key>        one per filterable key: string, double, bool or list of strings
     a_<key>        one per audit key, of the type of the first value seen
 
-Dimensions, fields and audit keys are read from the schema itself; metric and index settings lie in its metadata.
+Fields and audit keys are read from the schema itself; metric, precision, dimensions and index settings lie in its
+metadata. A table without a precision there holds float32 numbers, whatever its recipe says: it was made before.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from regen.core.fields import conforms
-from regen.core.recipe import Metric
+from regen.core.recipe import Metric, Precision
 from regen.errors import StoreError
-from regen.ports import CollectionSpec, FieldKind, Payload, Points, Vectors
+from regen.ports import CollectionSpec, FieldKind, Payload, Points
 from regen.stores.lancedb_filters import column_key, column_name
+from regen.stores.lancedb_vectors import encoded, vector_type
 
 _META: Final = b"regen"
 _STRINGS: Final = pa.list_(pa.string())
@@ -48,6 +49,7 @@ class Layout:
     schema: pa.Schema
     dimensions: int
     metric: Metric
+    precision: Precision
     index: Mapping[str, Any]
     fields: Mapping[str, FieldKind]
     audit: Mapping[str, pa.DataType]
@@ -62,13 +64,19 @@ def schema_of(spec: CollectionSpec) -> pa.Schema:
     """The schema of an empty collection."""
     columns = [
         pa.field("id", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
-        pa.field("vector", pa.list_(pa.float32(), spec.dimensions)),
+        pa.field("vector", vector_type(spec.dimensions, spec.precision)),
         *(pa.field(name, pa.int64() if name in {"token", "position", "revision"} else pa.string()) for name in _FIXED),
         pa.field("access", _STRINGS),
         pa.field("odd", _STRINGS),
         *field_columns(spec.fields),
     ]
-    return pa.schema(columns, metadata={_META: json.dumps({"metric": spec.metric, "index": dict(spec.index)})})
+    meta = {
+        "metric": spec.metric,
+        "precision": spec.precision,
+        "dimensions": spec.dimensions,
+        "index": dict(spec.index),
+    }
+    return pa.schema(columns, metadata={_META: json.dumps(meta)})
 
 
 def field_columns(fields: Mapping[str, FieldKind]) -> list[pa.Field]:
@@ -86,8 +94,9 @@ def layout_of(collection: str, schema: pa.Schema) -> Layout:
     kinds = {kind_type: kind for kind, kind_type in _KINDS.items()}
     return Layout(
         schema=schema,
-        dimensions=schema.field("vector").type.list_size,
+        dimensions=meta.get("dimensions", schema.field("vector").type.list_size),
         metric=meta["metric"],
+        precision=meta.get("precision", "float32"),
         index=meta["index"],
         fields={column_key("f_", part.name): kinds[part.type] for part in schema if part.name.startswith("f_")},
         audit={column_key("a_", part.name): part.type for part in schema if part.name.startswith("a_")},
@@ -117,7 +126,7 @@ def points_table(points: Points, layout: Layout) -> pa.Table:
     payload = points.payload
     columns: dict[str, Any] = {
         "id": points.ids,
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(points.vectors.reshape(-1)), layout.dimensions),
+        "vector": encoded(points.vectors, layout.precision),
         **{name: getattr(payload, name) for name in _FIXED},
         **changeable_columns(payload, layout),
         **{column_name("a_", key): values for key, values in payload.audit.items()},
@@ -172,12 +181,6 @@ def _array(values: Any, part: pa.Field, rows: int) -> pa.Array:
             f"column {part.name!r} cannot hold a value of this batch: {error}",
             hint=f"it holds {part.type}; text must be valid Unicode",
         ) from None
-
-
-def vectors_of(column: pa.ChunkedArray, dimensions: int) -> Vectors:
-    """A vector column as a matrix of shape (rows, dimensions)."""
-    parts = [np.asarray(chunk.flatten(), dtype=np.float32).reshape(-1, dimensions) for chunk in column.chunks]
-    return np.concatenate(parts) if parts else np.empty((0, dimensions), np.float32)
 
 
 def payload_of(page: pa.RecordBatch | pa.Table, layout: Layout) -> Payload:

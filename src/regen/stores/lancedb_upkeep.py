@@ -92,7 +92,7 @@ def _superseded(versions: list[dict[str, Any]], keep: timedelta) -> tuple[int, t
 
 def _index(table: Table, layout: Layout, *, force: bool) -> str | None:
     settings, rows = IndexSettings.of(layout.index), table.count_rows()
-    if rows < settings.min_rows:
+    if rows < settings.min_rows or layout.precision == "binary":  # bits are compared faster than a graph is walked
         return None
     found = vector_index(table)
     if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock, RLock
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,20 @@ from numpy.typing import NDArray
 from regen.core.documents import Principal, Unrestricted, may_see
 from regen.core.fields import kept
 from regen.core.filters import Filter, matches
-from regen.core.recipe import Metric
+from regen.core.recipe import Metric, Precision
 from regen.errors import CollectionMissing, ConfigError, StoreError
 from regen.ports import CollectionSpec, FieldKind, Payload, Points, StoredPayload, StoreHit, Vector, Vectors
 from regen.stores.batches import checked_points, checked_query
 
 _SCHEME: Final = "memory://"
 _FIRST_ROWS: Final = 1024
+_Kept: TypeAlias = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.int8] | NDArray[np.uint8]
+_TYPES: Final[dict[Precision, type]] = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "int8": np.int8,
+    "binary": np.uint8,
+}
 
 
 class MemoryStore:
@@ -49,7 +56,7 @@ class MemoryStore:
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty collection, or check that the one that is there has the same dimensions."""
         with self._lock:
-            new = _Collection(collection, spec.dimensions, spec.metric, dict(spec.fields))
+            new = _Collection(collection, spec.dimensions, spec.metric, spec.precision, dict(spec.fields))
             found = self._collections.setdefault(collection, new)
             if found.dimensions != spec.dimensions:
                 raise StoreError(
@@ -71,7 +78,7 @@ class MemoryStore:
         """Write points, replacing those of equal id."""
         with self._lock:
             found = self._find(collection)
-            found.write(checked_points(collection, points, found.dimensions))
+            found.write(checked_points(collection, points, found.dimensions, found.precision))
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove those of the points that are there."""
@@ -98,7 +105,7 @@ class MemoryStore:
         with self._lock:
             found = self._find(collection)
             known = [point_id for point_id in dict.fromkeys(ids) if point_id in found.rows]
-            return known, found.vectors[[found.rows[point_id] for point_id in known]]
+            return known, found.decoded([found.rows[point_id] for point_id in known])
 
     def count(self, collection: str) -> int:
         """How many points there are."""
@@ -128,6 +135,14 @@ class MemoryStore:
             found = self._find(collection)
             found.fields.update({key: kind for key, kind in fields.items() if key not in found.fields})
 
+    def vector_bytes(self, spec: CollectionSpec, points: int) -> float:  # noqa: ARG002 - the port's
+        """Bytes of one vector in memory."""
+        return float(_width(spec.dimensions, spec.precision) * np.dtype(_TYPES[spec.precision]).itemsize)
+
+    def free_bytes(self) -> int | None:
+        """Nobody knows how much memory will be left."""
+        return None
+
     def close(self) -> None:
         """Nothing to release: a named store lives as long as its process."""
 
@@ -156,22 +171,26 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Collection:
-    """Vectors in one growing array; ``rows`` says which of its rows a point has. Freed rows are used again."""
+    """Vectors in one growing array; ``rows`` says which of its rows a point has. Freed rows are used again.
+
+    The array holds as many bits a number as the precision needs; signs are packed, eight to a byte.
+    """
 
     name: str
     dimensions: int
     metric: Metric
+    precision: Precision = "float32"
     fields: dict[str, FieldKind] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     ids: list[str | None] = field(default_factory=list)
     entries: list[_Entry] = field(default_factory=list)
     free: list[int] = field(default_factory=list)
-    vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    vectors: _Kept = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
     def write(self, points: Points) -> None:
         rows = [self._row(point_id) for point_id in points.ids]
         self._grow(len(self.ids))
-        self.vectors[rows] = points.vectors
+        self.vectors[rows] = np.packbits(points.vectors > 0, axis=1) if self.precision == "binary" else points.vectors
         payload = points.payload
         for at, row in enumerate(rows):
             self.entries[row] = _Entry(
@@ -243,16 +262,25 @@ class _Collection:
 
     def _grow(self, rows: int) -> None:
         if rows > len(self.vectors):
-            grown = np.zeros((max(rows, 2 * len(self.vectors), _FIRST_ROWS), self.dimensions), np.float32)
-            grown[: len(self.vectors)] = self.vectors.reshape(-1, self.dimensions)
+            width = _width(self.dimensions, self.precision)
+            grown: _Kept = np.zeros((max(rows, 2 * len(self.vectors), _FIRST_ROWS), width), _TYPES[self.precision])
+            grown[: len(self.vectors)] = self.vectors.reshape(-1, width)
             self.vectors = grown
+
+    def decoded(self, rows: list[int] | slice) -> Vectors:
+        """Rows of the array as float32, shape (rows, dimensions)."""
+        kept = self.vectors.reshape(-1, _width(self.dimensions, self.precision))[rows]
+        if self.precision != "binary":
+            return kept.astype(np.float32, copy=False)
+        bits = np.unpackbits(kept.view(np.uint8), axis=1, count=self.dimensions)
+        return np.where(bits, np.float32(1), np.float32(-1))
 
     def _filterable(self, metadata: dict[str, Any]) -> dict[str, Any]:
         return {key: metadata[key] for key in self.fields if key in metadata}
 
     def _scores(self, query: Vector) -> NDArray[np.float32]:
         """The score of every row; minus infinity for free rows and where cosine is undefined (a zero vector)."""
-        used = self.vectors[: len(self.ids)].reshape(-1, self.dimensions)
+        used = self.decoded(slice(len(self.ids)))
         scores: NDArray[np.float32]
         if self.metric == "l2":
             scores = -np.square(used - query).sum(axis=1)
@@ -269,6 +297,10 @@ class _Collection:
         entry, point_id = self.entries[row], self.ids[row]
         assert point_id is not None
         return StoreHit(point_id, score, entry.chunk_id, entry.token, entry.doc_id, entry.text)
+
+
+def _width(dimensions: int, precision: Precision) -> int:
+    return -(-dimensions // 8) if precision == "binary" else dimensions
 
 
 def _copy(access: list[str] | None) -> list[str] | None:

@@ -18,6 +18,7 @@ from regen.ports import Store
 from regen.testing.store_cases import StoreHooks
 from regen.testing.store_filters import FilterCases
 from regen.testing.store_powers import FieldStoreCases, HandleCases, MaintainedStoreCases, PayloadStoreCases
+from regen.testing.store_precision import PrecisionCases
 from regen.testing.store_reads import ReadCases, SearchCases
 from regen.testing.store_writes import CollectionCases, RefusalCases, WriteCases
 
@@ -30,6 +31,7 @@ class StoreConformance(
     RefusalCases,
     SearchCases,
     ReadCases,
+    PrecisionCases,
     FilterCases,
     PayloadStoreCases,
     FieldStoreCases,

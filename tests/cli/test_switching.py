@@ -223,7 +223,7 @@ def test_an_unfinished_generation_is_not_promoted(synced: Project, monkeypatch: 
         raise EmbedderError("the model is out of order")
 
     with monkeypatch.context() as broken:
-        broken.setattr("regen.engine.embedding.TextEmbedder.fill", stopped)
+        broken.setattr("regen.engine.embedding.TextEmbedder.begin", stopped)
         assert synced.json("apply", "--yes", code=1)["error"]["type"] == "EmbedderError"
     assert states(synced) == {1: "live", 2: "building"}
     error = synced.json("promote", "2", code=1)["error"]

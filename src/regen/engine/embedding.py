@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,8 +40,29 @@ class Spent:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class Filling:
+    """The calls that fill the slots of one batch, made or still under way."""
+
+    __slots__ = ("_calls", "_error")
+
+    def __init__(self, calls: Sequence[Future[None]] = (), error: BaseException | None = None) -> None:
+        self._calls, self._error = calls, error
+
+    def wait(self) -> None:
+        """Return when no slot of the batch will be filled any more. Raises what stopped the run, if a call did."""
+        wait(self._calls)
+        if self._error is not None:
+            raise self._error
+        for call in self._calls:
+            call.result()
+
+
 class TextEmbedder:
-    """Fills slots. One instance serves one run; its methods are called by one thread, its calls run in several."""
+    """Fills slots. One instance serves one run; its methods are called by one thread, its calls run in several.
+
+    ``halt`` is set by the first call that stops the run: the connection, the budget, the contract. Whoever else sets
+    it stops the run as well: calls under way end, further ones are not made, and their slots stay empty.
+    """
 
     def __init__(
         self,
@@ -61,6 +82,7 @@ class TextEmbedder:
         self._pool = ThreadPoolExecutor(self._concurrency, "regen-embed") if self._concurrency > 1 else None
         self._failures_before_success = 0
         self._succeeded = False
+        self.halt = threading.Event()
         self.spent = spent
 
     def close(self) -> None:
@@ -68,22 +90,42 @@ class TextEmbedder:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def fill(self, slots: Sequence[Slot]) -> None:
-        """Give every slot a vector or an error. Raises what stops the whole run: budget, contract, lost connection."""
-        slots = self._fill_from_cache(slots)
-        calls = list(self._pack(slots))
-        if self._pool is None or len(calls) == 1:
+    @property
+    def concurrent(self) -> bool:
+        """Whether several calls are under way at once."""
+        return self._pool is not None
+
+    @property
+    def texts_at_once(self) -> int:
+        """How many texts keep every thread busy with one call."""
+        return self._concurrency * self._embedder.info.max_batch_texts
+
+    def begin(self, slots: Sequence[Slot]) -> Filling:
+        """Start to give every slot a vector or an error; with more than one thread, calls of several batches overlap.
+
+        A batch whose calls wait behind those of an earlier one lets the model work while the earlier one's last calls
+        end. What stops the run is raised by the filling's ``wait``.
+        """
+        try:
+            calls = list(self._pack(self._fill_from_cache(slots)))
+            if self._pool is not None:
+                return Filling([self._pool.submit(self._guarded, *call) for call in calls])
             for call in calls:
-                self._call(*call)
-        else:
-            futures = [self._pool.submit(self._call, *call) for call in calls]
-            try:
-                for future in futures:
-                    future.result()
-            finally:  # whatever stops the run: no slot is filled any more once this returns
-                for future in futures:
-                    future.cancel()
-                wait(futures)
+                self._guarded(*call)
+        except BaseException as error:  # noqa: BLE001 - raised where that of a call in another thread is
+            self.halt.set()
+            return Filling(error=error)
+        return Filling()
+
+    def _guarded(self, slots: list[Slot], tokens: list[int]) -> None:
+        """One call, unless the run is over; an error that says nothing about a text ends it."""
+        if self.halt.is_set():
+            return
+        try:
+            self._call(slots, tokens)
+        except BaseException:
+            self.halt.set()
+            raise
 
     def _fill_from_cache(self, slots: Sequence[Slot]) -> list[Slot]:
         if self._cache is None or not slots:

@@ -1,32 +1,38 @@
-"""A small bounded pipeline: three stages overlap, order is kept, memory is bounded, the first error stops all."""
+"""A small bounded pipeline: its stages overlap, order is kept, memory is bounded, the first error stops all."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Finish: TypeAlias = Callable[[], None]
 DEPTH: Final = 2
 POLL_SECONDS: Final = 0.05
 _END: Final = object()
 
 
-def run_pipeline(produce: Iterable[T], transform: Callable[[T], None], consume: Callable[[T], None]) -> None:
-    """Feed each produced item through ``transform`` and ``consume``, each stage in its own thread, items in order.
+def run_pipeline(
+    produce: Iterable[T], begin: Callable[[T], Finish], consume: Callable[[T], None], halt: threading.Event
+) -> None:
+    """Begin each produced item, finish it by what ``begin`` returned for it, and consume it, items in order.
 
-    At most ``2 * DEPTH + 3`` items are alive. The first exception is raised in the end. One of ``consume`` stops all at
-    once; after one of the other stages no further item is begun, but those that ``transform`` has had, the one that it
-    failed on included, are still consumed: what was paid for is not thrown away.
+    Producing, beginning, and finishing with consuming each have a thread. So work that ``begin`` only starts goes on
+    for up to ``DEPTH + 2`` items at once, and at most ``2 * DEPTH + 3`` items are alive.
+
+    The first exception is raised in the end. One of ``consume`` stops all at once; after any other, or when somebody
+    else sets ``halt``, no further item is begun, but those that were, the one that failed included, are still finished
+    and consumed: what was paid for is not thrown away.
     """
-    _Pipeline[T](transform, consume).run(produce)
+    _Pipeline[T](begin, consume, halt).run(produce)
 
 
 class _Pipeline(Generic[T]):
-    def __init__(self, transform: Callable[[T], None], consume: Callable[[T], None]) -> None:
-        self._transform, self._consume = transform, consume
-        self._halt = threading.Event()  # begin no further item
+    def __init__(self, begin: Callable[[T], Finish], consume: Callable[[T], None], halt: threading.Event) -> None:
+        self._begin, self._consume = begin, consume
+        self._halt = halt  # begin no further item
         self._stop = threading.Event()  # nothing can be consumed any more
         self._errors: list[BaseException] = []
         self._first: queue.Queue[Any] = queue.Queue(DEPTH)
@@ -57,22 +63,31 @@ class _Pipeline(Generic[T]):
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-            self._errors.append(error)
+            self._fail(error)
             over.set()
-            self._halt.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self._errors.append(error)
+        self._halt.set()
 
     def _relay(self) -> None:
         try:
             while (item := self._get(self._first, self._halt)) is not _END:
+                finish = _nothing
                 try:
-                    self._transform(item)
+                    finish = self._begin(item)
                 finally:
-                    self._put(self._second, item, self._stop)
+                    self._put(self._second, (item, finish), self._stop)
         finally:
             self._put(self._second, _END, self._stop)
 
     def _drain(self) -> None:
-        while (item := self._get(self._second, self._stop)) is not _END:
+        while (begun := self._get(self._second, self._stop)) is not _END:
+            item, finish = begun
+            try:
+                finish()
+            except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+                self._fail(error)
             self._consume(item)
 
     def _put(self, target: queue.Queue[Any], item: object, over: threading.Event) -> bool:
@@ -91,3 +106,7 @@ class _Pipeline(Generic[T]):
             except queue.Empty:
                 continue
         return _END
+
+
+def _nothing() -> None:
+    """What finishes an item that could not be begun."""

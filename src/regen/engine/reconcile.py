@@ -16,7 +16,7 @@ from regen.core.priority import Cut
 from regen.core.results import ChunkCounts, Progress
 from regen.engine.embedding import Spent, TextEmbedder
 from regen.engine.lease import HeldLease
-from regen.engine.pipeline import run_pipeline
+from regen.engine.pipeline import Finish, run_pipeline
 from regen.engine.prepare import Batch, Donor, Preparer
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
@@ -105,12 +105,17 @@ class Reconciler:
         preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors)
         total = self.catalog.counts(generation.number).pending if progress else None
 
-        def embed(batch: Batch) -> None:
-            try:
-                embedding.fill(batch.to_embed)
-            except BaseException:
-                batch.keep_complete()  # the pipeline hands it on: what has its vectors is paid for and is written
-                raise
+        def embed(batch: Batch) -> Finish:
+            filling = embedding.begin(batch.to_embed)
+
+            def finish() -> None:
+                try:
+                    filling.wait()
+                finally:
+                    if embedding.halt.is_set():  # the batch goes on: what has its vectors is paid for and is written
+                        batch.keep_complete()
+
+            return finish
 
         def write(batch: Batch) -> None:
             writer.write(batch)
@@ -119,17 +124,29 @@ class Reconciler:
                 done, spent = writer.written.documents + writer.written.failed, embedding.spent
                 progress(Progress("index", done, total, "documents", spent.texts, spent.usd))
 
-        # Revoked and granted access reaches the store before anything that costs time; the fence applied it already.
-        passes: list[tuple[int | None, Cut | None]] = [(ACCESS_LANE, None), *((ALL_LANES, cut) for cut in self.cuts)]
-        for lane, cut in passes:
-            run_pipeline(
-                (preparer.prepare(works) for works in self._behind(generation, between, lane, cut)),
-                embed,
-                write,
-            )
+        for lane, cut in self._passes():
+            works = self._behind(generation, between, lane, cut, _sizes(embedding, self.limits.batch_documents))
+            run_pipeline((preparer.prepare(some) for some in works), embed, write, embedding.halt)
+
+    def _passes(self) -> Iterator[tuple[int | None, Cut | None]]:
+        """What is taken first: changed access, then the tiers in order, then whatever is left.
+
+        Revoked and granted access reaches the store before anything that costs time; the fence applied it already. The
+        last tier is not asked for by name: a document that readers began to ask for after its better tier's turn
+        belongs to neither.
+        """
+        yield ACCESS_LANE, None
+        for cut in self.cuts[:-1]:
+            yield ALL_LANES, cut
+        yield ALL_LANES, None
 
     def _behind(
-        self, generation: Generation, between: tuple[int, int], lane: int | None, cut: Cut | None
+        self,
+        generation: Generation,
+        between: tuple[int, int],
+        lane: int | None,
+        cut: Cut | None,
+        sizes: Iterator[int],
     ) -> Iterator[list[Work]]:
         after, head = between
         while works := self.catalog.behind(
@@ -137,9 +154,20 @@ class Reconciler:
             after=after,
             upto=head,
             lane=lane,
-            limit=self.limits.batch_documents,
+            limit=next(sizes),
             max_bytes=self.limits.batch_bytes,
             cut=cut,
         ):
             yield works
             after = works[-1].revision
+
+
+def _sizes(embedding: TextEmbedder, most: int) -> Iterator[int]:
+    """How many documents each batch has at most: where calls are concurrent, few at first and ever more.
+
+    A remote model then has its first calls at once and is busy while the next, larger batches are read.
+    """
+    size = embedding.texts_at_once if embedding.concurrent else most
+    while True:
+        yield min(size, most)
+        size *= 2

@@ -63,9 +63,18 @@ class _Draft:
         return len(self.placed) >= self.limit
 
     @property
-    def lopsided(self) -> bool:
-        """Whether a team has nothing left to place."""
-        return not all(self.rest.values())
+    def playable(self) -> bool:
+        """Whether every team can place a document in the next round, whichever order is drawn.
+
+        Else the draw would decide not only who comes first but also whether a round counts, which favours one team.
+        """
+        return all(self._safe(team) for team in self.rest)
+
+    def _safe(self, team: str) -> bool:
+        """Whether the others cannot take all that the team has left, before its turn: one document each."""
+        own, teams = self.rest[team], len(self.rest)
+        reach = {doc_id for other in self.rest if other != team for doc_id in self.rest[other][:teams]}
+        return len(own) >= teams or not reach.issuperset(own)
 
     def take(self, team: str) -> None:
         """Place the team's best document that is not shown yet."""
@@ -126,23 +135,13 @@ def outcome(
 
 
 def _play(draft: _Draft, seed: str) -> None:
-    """Rounds of one document a team, as long as every team has one and there is room."""
+    """Rounds of one document a team, as long as there is room."""
     turn = 0
-    while not (draft.full or draft.lopsided):
-        _round(draft, sorted(draft.rest, key=partial(_drawn, seed, turn)))
+    while not draft.full and draft.playable:
+        for team in sorted(draft.rest, key=partial(_drawn, seed, turn)):
+            if not draft.full:
+                draft.take(team)
         turn += 1
-
-
-def _round(draft: _Draft, order: Sequence[str]) -> None:
-    before = set(draft.placed)
-    for team in order:
-        if draft.full:
-            return
-        if not draft.rest[team]:
-            for doc_id in draft.placed.keys() - before:
-                draft.placed[doc_id] = None  # a round that not every team can play is nobody's
-            return
-        draft.take(team)
 
 
 def _drawn(seed: str, turn: int, team: str) -> tuple[float, str]:

@@ -31,9 +31,9 @@ class Analysis:
     """How a rollout is judged. Frozen: settings that change while it runs would void what ``alpha`` promises.
 
     ``interval``: seconds between measurements. ``count``: successful measurements that a step needs. ``failure_limit``,
-    ``inconclusive_limit``: how many failed (of the rollout) and inconclusive ones (in a row) are borne: one more
+    ``inconclusive_limit``: how many failed (in all) and inconclusive ones (in a row) are borne: one more
     aborts, or pauses. ``steps``: the candidate's weights (0 to 1, rising); else they rise by ``step_weight`` up to
-    ``max_weight``. ``metric``: what the name ``result`` stands for. With one condition alone, its contrary is the other.
+    ``max_weight``. ``metric``: what the name ``result`` means. With one condition alone, its contrary is the other.
 
     Raises EvaluationError for settings that cannot be followed.
     """

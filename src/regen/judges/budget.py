@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from threading import Lock
+from threading import Condition
 from typing import Final
 
 from regen.errors import BudgetExceeded, ConfigError
 
 MILLION: Final = 1_000_000
+NOTHING: Final = 1e-12
 MESSAGE_TOKENS: Final = 16
 """More than any provider adds to a message for its role and its marks."""
 
@@ -16,7 +17,7 @@ MESSAGE_TOKENS: Final = 16
 class Budget:
     """Counts US dollars. Thread-safe.
 
-    Prices are per million tokens, None where there is none. ``limit`` needs prices: Raises ConfigError without them.
+    Prices are per million tokens, None where there is none. ``limit`` needs prices. Raises ConfigError without them.
     """
 
     def __init__(self, limit: float | None, input_price: float | None, output_price: float | None) -> None:
@@ -33,7 +34,7 @@ class Budget:
                 hint="state options.input_price_per_million_tokens and options.output_price_per_million_tokens",
             )
         self._limit, self._input, self._output = limit, input_price or 0.0, output_price or 0.0
-        self._lock = Lock()
+        self._changed = Condition()
         self._spent = self._held = 0.0
 
     @property
@@ -51,21 +52,31 @@ class Budget:
         return self.cost(size, output_tokens)
 
     def hold(self, amount: float, what: str) -> None:
-        """Set money aside for a call. Raises BudgetExceeded when it could pass the limit."""
-        with self._lock:
-            if self._limit is not None and self._spent + self._held + amount > self._limit:
-                raise BudgetExceeded(
-                    f"{what}: the next call could cost {amount:.6f} US dollars; {self._spent:.6f} of "
-                    f"options.budget_usd = {self._limit:g} are spent and {self._held:.6f} set aside for calls now made",
-                    hint="what was answered is kept in the cache and is not paid for again; raise the budget to go on",
-                )
+        """Set money aside for a call; a thread holds one amount at a time. Raises BudgetExceeded.
+
+        Where only what others have set aside stands in the way, it waits for them: most calls cost far less than they
+        could.
+        """
+        with self._changed:
+            while self._limit is not None and self._spent + self._held + amount > self._limit:
+                if not self._held or self._spent + amount > self._limit:
+                    raise BudgetExceeded(
+                        f"{what}: the next call could cost {amount:.6f} US dollars, and {self._spent:.6f} of "
+                        f"options.budget_usd = {self._limit:g} are spent",
+                        hint="what was answered is kept in the cache, where one is named, and is not paid again: raise the "
+                        "budget to go on",
+                    )
+                self._changed.wait()
             self._held += amount
 
     def settle(self, held: float, cost: float) -> None:
         """The call is over and has cost so much."""
-        with self._lock:
-            self._held = max(0.0, self._held - held)
+        with self._changed:
+            self._held = self._held - held
+            if self._held < NOTHING:  # what rounding has left
+                self._held = 0.0
             self._spent += cost
+            self._changed.notify_all()
 
 
 def _require_amount(option: str, value: object) -> None:

@@ -44,18 +44,19 @@ def evaluation_lines(evaluation: Evaluation, report: Path | None = None) -> Iter
         yield from _wrapped("! ", problem, NOTE)
     for remark in evaluation.notes:
         yield from _wrapped("  ", remark, whole="dim")
-    yield hint(next_step(evaluation))
-    yield (
-        hint("every query and slice: --report FILE.html, or --json")
-        if report is None
-        else labelled("report", str(report))
-    )
+    yield from _wrapped("  → ", next_step(evaluation), "cyan")
+    if report is None:
+        yield hint("every query and slice: --report FILE.html, or --json")
+    else:
+        yield labelled("report", str(report))
 
 
 def _headline(evaluation: Evaluation) -> Text:
     new, old = evaluation.candidate.generation, evaluation.baseline
     named = "the candidate" if new is None else f"generation {new}"
-    against = " on its own" if old is None else f" against generation {old.generation}" if old.generation else ""
+    against = " on its own" if old is None else " against the baseline"
+    if old is not None and old.generation is not None:
+        against = f" against generation {old.generation}"
     took = f" ({duration(evaluation.seconds)})" if evaluation.seconds else ""
     text = f"{VERDICTS[evaluation.verdict].title}: {named}{against}{took}"
     return {"promote": good, "hold": bad, "cannot_tell": note}[evaluation.verdict](text)

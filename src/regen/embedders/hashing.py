@@ -47,7 +47,9 @@ class HashingEmbedder:
                 hint=f"dimensions from 1 to {LARGEST}, seed from 0; for example hashing/256 or hashing/256-7",
             )
         name = f"hashing/{dimensions}" + (f"-{seed}" if seed else "")
-        self._info = ModelInfo(name=name, dimensions=dimensions, revision=REVISION, max_batch_tokens=1 << 20)
+        self._info = ModelInfo(
+            name=name, dimensions=dimensions, revision=REVISION, max_batch_tokens=1 << 20, local=True
+        )
         salt = blake2b(f"regen hashing {seed}".encode(), digest_size=12).digest()
         self._gram_salt = np.uint32(int.from_bytes(salt[:4], "little"))
         self._word_salt = np.uint64(int.from_bytes(salt[4:], "little"))

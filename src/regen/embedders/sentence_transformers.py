@@ -140,6 +140,7 @@ class SentenceTransformersEmbedder:
             document_prefix=document,
             query_prefix=query,
             matryoshka=tuple(length for length in (known.matryoshka if known else ()) if length <= kept),
+            local=True,
         )
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:

@@ -57,6 +57,7 @@ class WordLlamaEmbedder:
             revision=weights_digest(),
             family="wordllama/l2-supercat",
             matryoshka=tuple(size for size in DIMENSIONS if size <= dimensions),
+            local=True,
         )
 
     @classmethod

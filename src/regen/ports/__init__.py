@@ -105,6 +105,7 @@ class ModelInfo:
     Models of one ``family`` (default: the name) and one revision give the same vectors up to truncation.
     ``max_tokens`` is the length above which the model would cut a text (None: it never does). ``matryoshka`` lists the
     dimensions to which its vectors may be truncated. ``price_per_million_tokens`` is in US dollars.
+    ``local`` says that it runs in this process: asking it for a sample costs nobody anything but a moment.
     """
 
     name: str
@@ -119,6 +120,7 @@ class ModelInfo:
     family: str = ""
     price_per_million_tokens: float = 0.0
     concurrency: int = 1
+    local: bool = False
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ SEGMENTER: Final = "wordllama/l2-supercat-64"
 
 OVERRIDES: Final = (
     "dimensions", "revision", "document_prefix", "query_prefix", "normalize", "precision", "price_per_million_tokens",
-    "options",
+    "options", "same_as",
 )  # fmt: skip
 """What the ``embedding`` block may override of what a model says of itself."""
 
@@ -40,6 +40,7 @@ def make_models(
     options = overrides.pop("options", None) or {}
     price = overrides.pop("price_per_million_tokens", None)
     dimensions = overrides.pop("dimensions", None)
+    same_as = overrides.pop("same_as", None) or ""
     raw = registry.make_embedder(embedder, options, root=root)
     if dimensions is not None and raw.info.dimensions != dimensions:
         raise ConfigError(
@@ -67,6 +68,7 @@ def make_models(
         embedder=wrap(raw, price),
         make=lambda name, its: wrap(_other(name, its, others, root), None),
         options=_plain(options),
+        same_as=same_as,
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
     )

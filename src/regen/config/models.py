@@ -95,7 +95,8 @@ class ChunkingSettings(Block):
 class EmbeddingSettings(Block):
     """Which model makes the vectors. What is None is as the model itself says; ``options`` go to the embedder.
 
-    ``cache`` of None keeps an embedding cache for models that cost money.
+    ``cache`` of None keeps an embedding cache for models that cost money. ``same_as`` declares that the model is the one
+    of that name: then an index of it is taken over without embedding, if the probe texts agree.
     """
 
     model: Name
@@ -105,6 +106,7 @@ class EmbeddingSettings(Block):
     query_prefix: str | None = None
     normalize: bool = True
     precision: Precision = "float32"
+    same_as: str | None = None
     price_per_million_tokens: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     cache: bool | None = None
     options: dict[str, Any] = Field(default_factory=dict)

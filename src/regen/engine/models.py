@@ -41,7 +41,8 @@ class Models:
 
     ``make`` finds a model by its name and options, wrapped as the configured one is; ``options`` are the configured
     one's, which a new generation remembers. ``segment`` embeds sentences for the semantic
-    chunker; ``load_chunker`` finds a ``python:module:Class`` chunker.
+    chunker; ``load_chunker`` finds a ``python:module:Class`` chunker. ``same_as`` is the model that the configured one is
+    declared to be, under another name or revision.
     """
 
     recipe: Recipe
@@ -50,6 +51,7 @@ class Models:
     segment: Callable[[Sequence[str]], Vectors]
     load_chunker: Callable[[str, Chunking], Chunker]
     options: Mapping[str, Any] = field(default_factory=dict)
+    same_as: str = ""
     _others: dict[tuple[str, str], Embedder] = field(default_factory=dict)
 
     def embedder_for(self, generation: Generation) -> Embedder:
@@ -74,8 +76,11 @@ class Models:
             found = self.embedder if embedding.model == self.recipe.embedding.model else self._other(embedding.model)
         except ConfigError:
             return None
-        info = found.info
-        return Family(info.family or info.name, embedding.revision, info.matryoshka)
+        info, ours = found.info, self.recipe.embedding
+        declared = (embedding.model, embedding.revision) == (ours.model, ours.revision)
+        return Family(
+            info.family or info.name, embedding.revision, info.matryoshka, self.same_as if declared else ""
+        )
 
     def _other(self, model: str, options: Mapping[str, Any] | None = None) -> Embedder:
         key = (model, repr(sorted((options or {}).items())))

@@ -30,8 +30,8 @@ _FOLDS: Final = 5
 class BridgeDecision:
     """The weight to use (0: the bridge is off) and what was measured.
 
-    ``gain`` is what the chosen blend is expected to add to the mean measure, by cross-validation: each query's blend was
-    chosen on other queries. ``low`` is the lower confidence bound of the best blend's gain, simultaneous over all blends.
+    ``gain`` is what the chosen blend is expected to add to the mean measure, by cross-validation: each query's blend
+    was chosen on other queries. ``low`` is the lower confidence bound of the best blend's gain, for all blends at once.
     ``nothing`` is the mean without a bridge, ``means`` that of each blend, so a naive bridge that loses is in view.
     """
 
@@ -45,7 +45,7 @@ class BridgeDecision:
 
 
 def blend(old: Vectors, bridged: Vectors, weight: float) -> Vectors:
-    """weight · bridged + (1 − weight) · old, both (n, d) brought to unit length first, and so is the result.
+    """Blend queries: weight · bridged + (1 − weight) · old, both (n, d) first brought to unit length, as is the result.
 
     Raises SpaceMismatch for unequal shapes: a bridged query lies in the old space.
     """
@@ -59,10 +59,12 @@ def choose_weight(
 ) -> BridgeDecision:
     """Choose the blend that is better than doing nothing, or none.
 
-    ``nothing`` (n,) holds each query's value (higher for better) as things are, ``blends`` those with each weight, query
-    by query. A weight is chosen when the lower bound of its mean gain is above zero, by a paired bootstrap whose bound
-    holds for all weights at once (the maximum over weights, Westfall & Young 1993), and choosing among weights has also
-    gained on queries that the choice did not see. Raises EvaluationError for fewer than 20 queries or unequal lengths.
+    ``nothing`` (n,) holds each query's value (higher for better) as things are, ``blends`` those with each weight,
+    query by query. A weight is chosen when the lower bound of its mean gain is above zero, by a paired bootstrap whose
+    bound holds for all weights at once (the maximum over weights, Westfall & Young 1993), and choosing among weights
+    has also gained on queries that the choice did not see.
+
+    Raises EvaluationError for fewer than 20 queries or unequal lengths.
     """
     weights = sorted(blends)
     if len(nothing) < FEWEST or not weights or any(len(blends[weight]) != len(nothing) for weight in weights):

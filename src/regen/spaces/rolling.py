@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
+from math import copysign, log, sqrt
 from typing import Final
 
 import numpy as np
@@ -129,5 +129,7 @@ def _lean(relevant: Relevant, share: float, new_scores: Scores) -> float:
     if len(tail) < 5 or relevant.total == 0:
         return 0.0
     expected = (relevant.pending + _CAUTION * share) / (relevant.total + _CAUTION)
-    odds = (expected + _NEVER) / (1 - expected + _NEVER) * (1 - share + _NEVER) / (share + _NEVER)
-    return log(odds) * float(np.mean(tail - tail[-1]))
+    odds = log((expected + _NEVER) / (1 - expected + _NEVER) * (1 - share + _NEVER) / (share + _NEVER))
+    # Less one standard error: what so few judged documents show by chance must not move a list.
+    chance = 1 / sqrt((relevant.total + _CAUTION) * max(expected * (1 - expected), _NEVER))
+    return copysign(max(abs(odds) - chance, 0.0), odds) * float(np.mean(tail - tail[-1]))

@@ -41,8 +41,8 @@ class Models:
 
     ``make`` finds a model by its name and options, wrapped as the configured one is; ``options`` are the configured
     one's, which a new generation remembers. ``segment`` embeds sentences for the semantic
-    chunker; ``load_chunker`` finds a ``python:module:Class`` chunker. ``same_as`` is the model that the configured one is
-    declared to be, under another name or revision.
+    chunker; ``load_chunker`` finds a ``python:module:Class`` chunker. ``same_as`` is the model that the configured one
+    is declared to be, under another name or revision.
     """
 
     recipe: Recipe
@@ -78,9 +78,7 @@ class Models:
             return None
         info, ours = found.info, self.recipe.embedding
         declared = (embedding.model, embedding.revision) == (ours.model, ours.revision)
-        return Family(
-            info.family or info.name, embedding.revision, info.matryoshka, self.same_as if declared else ""
-        )
+        return Family(info.family or info.name, embedding.revision, info.matryoshka, self.same_as if declared else "")
 
     def _other(self, model: str, options: Mapping[str, Any] | None = None) -> Embedder:
         key = (model, repr(sorted((options or {}).items())))

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from regen.core.results import Hit, SearchResult, SyncResult
     from regen.engine.settings import Limits
     from regen.errors import RegenError
-    from regen.index import Index, open  # noqa: A004
+    from regen.index import Index
+    from regen.opening import open  # noqa: A004
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -26,7 +27,7 @@ _HOMES = {
     "SearchResult": "regen.core.results",
     "Step": "regen.core.plan",
     "SyncResult": "regen.core.results",
-    "open": "regen.index",
+    "open": "regen.opening",
 }
 __all__ = [
     "UNRESTRICTED",

@@ -11,9 +11,11 @@ from regen.core.documents import canonical_json
 from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
 from regen.engine.models import Models, resolve_embedding
 from regen.engine.settings import Limits
+from regen.engine.stores import Stores
 from regen.errors import ConfigError, RegenError
-from regen.ports import Embedder
+from regen.ports import Embedder, Store, VectorCache
 
+CACHE_PATH: Final = ".regen/embeddings.db"
 SEGMENTER: Final = "wordllama/l2-supercat-64"
 """The small local model by which the semantic chunker compares sentences; its work is not counted as embedded texts."""
 
@@ -72,6 +74,19 @@ def make_models(
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
     )
+
+
+def make_stores(store: Store | str, root: Path) -> Stores:
+    """The configured store, by its URL or as an object, and the way to those of older generations."""
+    made = registry.make_store(store, root) if isinstance(store, str) else store
+    return Stores(made, store if isinstance(store, str) else "", lambda url: registry.make_store(url, root))
+
+
+def make_cache(cache: VectorCache | str | Path | None, embedder: Embedder, root: Path) -> VectorCache | None:
+    """The embedding cache that a path names; "auto" keeps one for a model that costs money. None: nothing is made."""
+    if cache == "auto":
+        cache = CACHE_PATH if embedder.info.price_per_million_tokens > 0 else None
+    return registry.make_cache(root / cache) if isinstance(cache, str | Path) else None
 
 
 def _other(name: str, options: Mapping[str, Any], others: Mapping[str, Embedder | object], root: Path) -> Embedder:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from regen import registry
-from regen.assembly import OVERRIDES, make_models
+from regen.assembly import make_cache, make_models, make_stores
 from regen.core.documents import Document, Principal, Unrestricted
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe
@@ -29,10 +29,10 @@ from regen.core.results import (
 from regen.engine import probes
 from regen.engine.adopting import Adopter
 from regen.engine.desired import Desired, PlanMaker, desired
+from regen.engine.lifecycle import Approval
 from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits
-from regen.engine.stores import Stores
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, StalePlan
 from regen.monitoring import doctor, freshness
@@ -48,11 +48,14 @@ from regen.ports import (
     VectorCache,
     WatchableSource,
 )
-from regen.ports.catalog import SOURCE_STAGE, Catalog, Switch
+from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
 from regen.serving.reading import ReadSide, ask
 from regen.serving.usage import UsageCounter
 
-CACHE_PATH: Final = ".regen/embeddings.db"
+if TYPE_CHECKING:
+    from regen.evaluation.outcome import Evaluation
+    from regen.quality.gating import QualitySide
+    from regen.quality.settings import EvaluationSettings
 
 
 class Index:
@@ -78,6 +81,7 @@ class Index:
         limits: Limits | None = None,
         cache: VectorCache | str | Path | None = None,
         promote: Literal["manual", "auto"] = "manual",
+        evaluation: EvaluationSettings | None = None,
         models: Mapping[str, Embedder | object] | None = None,
         root: str | Path = ".",
     ) -> None:
@@ -85,8 +89,9 @@ class Index:
 
         ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``). ``filterable`` limits the
         metadata keys that the store can filter by (None: learned). ``cache`` is an embedding cache, the path of one, or
-        "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live. ``models``
-        are models of older generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
+        "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live.
+        ``evaluation`` says what a candidate is measured by, the gate included. ``models`` are models of older
+        generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
         self._limits = limits or Limits()
@@ -103,14 +108,10 @@ class Index:
             others=models or {},
         )
         self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
-        self._store = registry.make_store(store, self._root) if isinstance(store, str) else store
-        self._stores = Stores(
-            self._store, store if isinstance(store, str) else "", lambda url: registry.make_store(url, self._root)
-        )
+        self._stores = make_stores(store, self._root)
+        self._store = self._stores.configured
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
-        if cache == "auto":
-            cache = CACHE_PATH if self._models.embedder.info.price_per_million_tokens > 0 else None
-        self._made_cache = registry.make_cache(self._root / cache) if isinstance(cache, str | Path) else None
+        self._made_cache = make_cache(cache, self._models.embedder, self._root)
         self._cache = self._made_cache if isinstance(cache, str | Path) else cache
         self._writer = WriteSide(
             alias,
@@ -124,6 +125,7 @@ class Index:
         self._usage = UsageCounter(self._catalog)
         self._reader = ReadSide(alias, self._catalog, self._stores.of, self._models.embedder_for, self._usage)
         self._promote = promote == "auto"
+        self._evaluation = evaluation
 
     @property
     def recipe(self) -> Recipe:
@@ -212,21 +214,48 @@ class Index:
             result = result.plus(self._writer.build(wanted.fitting or self._writer.create(self.recipe), progress))
             if self._promote:
                 assert result.generation is not None
-                self.promote(result.generation, reason="migration.promote is auto")
+                self.promote(result.generation, reason="migration.promote is auto", progress=progress)
         elif self._promote and wanted.to_promote and wanted.fitting is not None:
-            self.promote(wanted.fitting.number, reason="migration.promote is auto")
+            self.promote(wanted.fitting.number, reason="migration.promote is auto", progress=progress)
         result.notes += self._desired().notes()
         return result
 
+    def evaluate(
+        self,
+        generation: int | None = None,
+        *,
+        against: int | Literal["live"] | None = "live",
+        progress: OnProgress | None = None,
+    ) -> Evaluation:
+        """Measure a generation (default: the newest that is ready, else the live one) beside another one.
+
+        The judged collections' queries, the checks and the latencies are judged by the gate, and what was found is
+        kept: a promotion may rest on it. Changes nothing else. Raises NotFound, EvaluationError.
+        """
+        return self._quality.evaluate(generation, against, progress=progress)
+
     def promote(
-        self, generation: int | None = None, *, reason: str = "", expected_version: int | None = None
+        self,
+        generation: int | None = None,
+        *,
+        force: bool = False,
+        reason: str = "",
+        expected_version: int | None = None,
+        progress: OnProgress | None = None,
     ) -> SwitchResult:
         """Make a ready generation (default: the newest) live, by compare-and-swap (I7); the former one is retained.
 
-        ``expected_version`` is the alias's version that the decision was based on (default: as it is now). Raises
-        NotPromotable, AliasMoved, NotFound.
+        The gate must be met: by a recent evaluation against the live generation, or one that is made now. ``force``
+        overrules it, which needs a ``reason`` and is recorded. ``expected_version`` is the alias's version that the
+        decision was based on (default: as it is now). Raises GateNotMet, NotPromotable, AliasMoved, NotFound.
         """
-        return self._writer.lifecycle.promote(generation, reason=reason or "promoted", expected=expected_version)
+
+        def approve(candidate: Generation, live: Generation | None) -> Approval:
+            return self._quality.approve(candidate, live, force=force, reason=reason, progress=progress)
+
+        return self._writer.lifecycle.promote(
+            generation, reason=reason or "promoted", expected=expected_version, approve=approve
+        )
 
     def rollback(self, to: int | None = None, *, reason: str = "", expected_version: int | None = None) -> SwitchResult:
         """Go back to the previous generation, or another retained one; it has every change made since (I8).
@@ -396,6 +425,12 @@ class Index:
         live = self._catalog.route(self.alias).live
         return next((item.recipe.text.keys for item in current if item.number == live), self.recipe.text.keys)
 
+    @property
+    def _quality(self) -> QualitySide:
+        from regen.quality.gating import QualitySide  # noqa: PLC0415 - statistics are heavy: only who measures
+
+        return QualitySide(self.alias, self._catalog, self._evaluation, self._reader, self._writer.current)
+
     def _desired(self) -> Desired:
         return desired(self._catalog, self.alias, self._writer.current(), self._models, self._stores)
 
@@ -425,29 +460,3 @@ class Index:
         if not fresh.plan.does_the_same_as(plan):
             raise StalePlan("a generation has been built, promoted or retired since the plan was made", hint=hint)
         return fresh.changes
-
-
-def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does
-    """The index that a regen.yaml describes. Raises ConfigError."""
-    from regen.config import load_settings  # noqa: PLC0415 - pydantic is only needed by who has a file
-
-    settings = load_settings(path)
-    part, bounds = settings.embedding, settings.limits
-    filterable = settings.metadata.filterable
-    return Index(
-        embedder=part.model,
-        embedding=part.model_dump(include=set(OVERRIDES)),
-        store=settings.store.url,
-        catalog=settings.catalog.url,
-        source=settings.source,
-        alias=settings.alias,
-        text=settings.text,
-        chunking=settings.chunking.build(),
-        metric=settings.metric,
-        index=settings.index,
-        promote=settings.migration.promote,
-        filterable=None if filterable == "auto" else filterable,
-        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep, retain=settings.migration.retain),
-        cache="auto" if part.cache is None else CACHE_PATH if part.cache else None,
-        root=settings.root,
-    )

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from regen.cli import adopting, demo, inspection, searching, setup, switching, syncing, upkeep
+from regen.cli import adopting, demo, evaluating, inspection, searching, setup, switching, syncing, upkeep
 
 app = typer.Typer(
     name="regen",
     help="Keep a vector index in step with its documents, and search right while they change.",
-    epilog="Exit codes: 0 fine, 1 error, 2 usage, 3 there are changes (plan --check), 4 stale plan.",
+    epilog="Exit codes: 0 fine, 1 error, 2 usage, 3 changes (plan --check) or gate not met, 4 stale plan.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,7 +27,7 @@ SETTING_UP, KEEPING, SWITCHING, ASKING, REPAIRING = (
 for panel, verbs in {
     SETTING_UP: (setup.init, setup.doctor, adopting.adopt, demo.demo),
     KEEPING: (syncing.sync, syncing.plan, syncing.apply),
-    SWITCHING: (switching.promote, switching.rollback),
+    SWITCHING: (evaluating.evaluate, switching.promote, switching.rollback),
     ASKING: (searching.search, inspection.status, inspection.history),
     REPAIRING: (upkeep.verify, upkeep.gc, syncing.retry, syncing.restore, syncing.replay),
 }.items():

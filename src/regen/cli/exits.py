@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from regen.errors import RegenError, StalePlan
+from regen.errors import GateNotMet, RegenError, StalePlan
 
 
 class ExitCode(IntEnum):
@@ -26,4 +26,6 @@ def code_of(error: RegenError) -> ExitCode:
     """The exit code of an error."""
     if isinstance(error, StalePlan):
         return ExitCode.STALE_PLAN
+    if isinstance(error, GateNotMet):
+        return ExitCode.CHANGES
     return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.ERROR

@@ -37,7 +37,7 @@ class Session:
     @contextmanager
     def index(self) -> Iterator[Index]:
         """Open the index that the configuration describes, and close it afterwards."""
-        from regen.index import open as open_index  # noqa: PLC0415 - heavy; only when a verb runs
+        from regen.opening import open as open_index  # noqa: PLC0415 - heavy; only when a verb runs
 
         with open_index(self.config) as index:
             yield index

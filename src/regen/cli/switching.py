@@ -20,13 +20,14 @@ def promote(
     generation: Annotated[
         int | None, typer.Argument(metavar="[G]", help="A generation's number; without it the newest that is ready.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overrule the gate; needs --reason, and is recorded.")] = False,
     reason: ReasonOption = None,
 ) -> None:
-    """Let a finished generation answer the searches; the former one is kept in step, for regen rollback."""
+    """Let a generation that meets the gate answer the searches; the former one is kept in step, for regen rollback."""
     from regen.cli.rendering_switches import switch_lines  # noqa: PLC0415 - heavy; only when this verb runs
 
-    with session.index() as index:
-        result = index.promote(generation, reason=reason or "")
+    with session.index() as index, session.progress() as progress:
+        result = index.promote(generation, force=force, reason=reason or "", progress=progress)
     session.answer(result.to_dict(), switch_lines(result))
 
 

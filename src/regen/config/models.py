@@ -24,6 +24,7 @@ from regen.config.quantities import parse_duration, parse_share
 from regen.core.recipe import Chunking, Metric, Precision, TextTemplate
 from regen.errors import ConfigError
 from regen.evaluation.conditions import (
+    MEASURES,
     CheckCondition,
     Condition,
     ErrorRateCondition,
@@ -160,6 +161,9 @@ class EvaluationSettings(Block):
     """What quality is measured on."""
 
     collections: list[JudgedCollection] = Field(default_factory=list)
+    measures: list[Name] = Field(default_factory=lambda: list(MEASURES))
+    searches: int = Field(default=100, ge=0)
+    max_age: Duration = 3_600.0
 
 
 class GateCondition(Block):

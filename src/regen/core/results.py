@@ -259,13 +259,18 @@ class AdoptResult:
 
 @dataclass(frozen=True, slots=True)
 class SwitchResult:
-    """What ``promote`` and ``rollback`` did: the alias now points at generation ``live``, of this ``space``."""
+    """What ``promote`` and ``rollback`` did: the alias now points at generation ``live``, of this ``space``.
+
+    ``evaluation`` is the id of the evaluation that a promotion rests on, ``forced`` whether the gate was overruled.
+    """
 
     alias: str
     live: int
     previous: int | None
     reason: str
     space: str
+    evaluation: int | None = None
+    forced: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

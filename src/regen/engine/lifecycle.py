@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from regen.core.results import GcReport, SwitchResult
 from regen.engine.stores import Stores
@@ -26,6 +27,18 @@ def actor() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """What a promotion rests on: the id of an evaluation, and whether the gate was overruled."""
+
+    evaluation: int | None = None
+    forced: bool = False
+
+
+Approve: TypeAlias = Callable[[Generation, Generation | None], Approval]
+"""Asked before the alias is moved forward: from the live generation (None: there is none) to the candidate."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lifecycle:
     """The switches of one alias. Each is one compare-and-swap in the catalog; the store's own alias follows it.
 
@@ -38,8 +51,13 @@ class Lifecycle:
     retain_seconds: float
     hold: Callable[[Generation], AbstractContextManager[object]]
 
-    def promote(self, number: int | None, *, reason: str, expected: int | None = None) -> SwitchResult:
-        """Make a ready generation (default: the newest) live, retain the former. Raises NotPromotable, AliasMoved."""
+    def promote(
+        self, number: int | None, *, reason: str, expected: int | None = None, approve: Approve | None = None
+    ) -> SwitchResult:
+        """Make a ready generation (default: the newest) live, retain the former.
+
+        ``approve`` may refuse it. Raises NotPromotable, AliasMoved.
+        """
         route = self._route(expected)
         target = self._ready() if number is None else self._known(number)
         if target.number == route.live:
@@ -50,7 +68,10 @@ class Lifecycle:
                 f"generation {target.number} is unfinished: {counts.pending:,} documents are not in it yet",
                 hint="`regen apply` goes on building it",
             )
-        return self._switch(route, target, reason)
+        if target.state not in {"ready", "retained"}:
+            raise NotPromotable(f"generation {target.number} is {target.state}", hint="`regen apply` builds another")
+        live = None if route.live is None else self._known(route.live)
+        return self._switch(route, target, reason, approve(target, live) if approve else Approval())
 
     def rollback(self, to: int | None, *, reason: str, expected: int | None = None) -> SwitchResult:
         """Point the alias back at the previous, or at another retained generation. Raises NotPromotable, AliasMoved."""
@@ -78,7 +99,8 @@ class Lifecycle:
             )
         return route
 
-    def _switch(self, route: Route, target: Generation, reason: str) -> SwitchResult:
+    def _switch(self, route: Route, target: Generation, reason: str, rests_on: Approval | None = None) -> SwitchResult:
+        rests_on = rests_on or Approval()
         new = self.catalog.switch(
             self.alias,
             target.number,
@@ -86,9 +108,13 @@ class Lifecycle:
             actor=actor(),
             reason=reason,
             at=time.time(),
+            evaluation=rests_on.evaluation,
+            forced=rests_on.forced,
         )
         self.follow()
-        return SwitchResult(self.alias, target.number, new.previous, reason, target.recipe.space)
+        return SwitchResult(
+            self.alias, target.number, new.previous, reason, target.recipe.space, rests_on.evaluation, rests_on.forced
+        )
 
     def follow(self) -> None:
         """Let the store's own alias, where it has one, point where the catalog's does."""

@@ -11,6 +11,9 @@ from regen.evaluation.outcome import ALL
 Kind: TypeAlias = Literal["min", "min_lift", "max_drop"]
 Percentile: TypeAlias = Literal["p50", "p95", "p99"]
 
+MEASURES: Final = ("nDCG@10", "R@100", "RR@10")
+"""What is reported where nobody says otherwise: the first results' order, how much is found at all, the first hit."""
+
 _VALID: Final[dict[Kind, str]] = {
     "min": "min is a mean above 0, for example 0.45",
     "min_lift": "min_lift is a difference, for example 0 (better) or 0.01 (better by a hundredth)",

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from regen.core.documents import canonical_json, digest
 from regen.errors import EvaluationError
-from regen.evaluation.conditions import Condition, MeasureCondition
+from regen.evaluation.conditions import MEASURES, Condition, MeasureCondition
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.reading import read_collection
-
-MEASURES: Final = ("nDCG@10", "R@100", "RR@10")
 
 
 @dataclass(frozen=True, slots=True)

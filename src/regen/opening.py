@@ -1,0 +1,59 @@
+"""From a regen.yaml to the index that it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regen.assembly import CACHE_PATH, OVERRIDES
+from regen.engine.settings import Limits
+from regen.index import Index
+
+if TYPE_CHECKING:
+    from regen.config.models import Settings
+    from regen.quality.settings import EvaluationSettings
+
+
+def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does
+    """The index that a regen.yaml describes. Raises ConfigError."""
+    from regen.config import load_settings  # noqa: PLC0415 - pydantic is only needed by who has a file
+
+    settings = load_settings(path)
+    part, bounds = settings.embedding, settings.limits
+    filterable = settings.metadata.filterable
+    return Index(
+        embedder=part.model,
+        embedding=part.model_dump(include=set(OVERRIDES)),
+        store=settings.store.url,
+        catalog=settings.catalog.url,
+        source=settings.source,
+        alias=settings.alias,
+        text=settings.text,
+        chunking=settings.chunking.build(),
+        metric=settings.metric,
+        index=settings.index,
+        promote=settings.migration.promote,
+        evaluation=_evaluation(settings),
+        filterable=None if filterable == "auto" else filterable,
+        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep, retain=settings.migration.retain),
+        cache="auto" if part.cache is None else CACHE_PATH if part.cache else None,
+        root=settings.root,
+    )
+
+
+def _evaluation(settings: Settings) -> EvaluationSettings | None:
+    """What candidates are measured by; None where the file says nothing of it: the defaults."""
+    if not settings.gate and settings.evaluation == type(settings.evaluation)():
+        return None
+    from regen.quality.settings import CollectionFiles, EvaluationSettings  # noqa: PLC0415 - statistics are heavy
+
+    return EvaluationSettings(
+        collections=[
+            CollectionFiles(item.name, settings.root / item.queries, settings.root / item.qrels)
+            for item in settings.evaluation.collections
+        ],
+        measures=tuple(settings.evaluation.measures),
+        gate=tuple(condition for item in settings.gate for condition in item.build()),
+        searches=settings.evaluation.searches,
+        max_age=settings.evaluation.max_age,
+    )

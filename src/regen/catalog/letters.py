@@ -94,11 +94,24 @@ class Letters(Database):
                     )
                 )
 
+    def copy_rate(self) -> float | None:
+        """Chunks per second over the last builds that embedded nothing: all their vectors were copied or derived."""
+        results = [result for result in self._last_runs("build") if not result.get("embedded_texts")]
+        chunks = sum(result["chunks"]["written"] for result in results)
+        seconds = sum(result["seconds"] for result in results if result["chunks"]["written"])
+        return chunks / seconds if chunks and seconds else None
+
+    def _last_runs(self, verb: str | None = None) -> list[dict[str, Any]]:
+        runs = schema.runs.c
+        statement = select(runs.result).order_by(runs.id.desc()).limit(20)
+        if verb is not None:
+            statement = statement.where(runs.verb == verb)
+        with self.reading() as connection:
+            return [orjson.loads(row[0]) for row in connection.execute(statement)]
+
     def rate(self) -> float | None:
         """Embedded texts per second over the last runs that embedded any."""
-        statement = select(schema.runs.c.result).order_by(schema.runs.c.id.desc()).limit(20)
-        with self.reading() as connection:
-            results = [orjson.loads(row[0]) for row in connection.execute(statement)]
+        results = self._last_runs()
         texts = sum(result.get("embedded_texts", 0) for result in results)
         seconds = sum(result["seconds"] for result in results if result.get("embedded_texts"))
         return texts / seconds if texts and seconds else None

@@ -246,6 +246,10 @@ class CatalogReader(Protocol):
         """Embedded texts per second over the last runs that embedded any, None when there was none."""
         ...
 
+    def copy_rate(self) -> float | None:
+        """Chunks per second over the last builds that embedded nothing, None when there was none."""
+        ...
+
     def counts(self, generation: int) -> GenerationCounts:
         """The numbers that ``status`` shows."""
         ...

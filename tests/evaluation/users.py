@@ -107,13 +107,13 @@ class Interleavings:
         query = generator.integers(0, self.relevant.shape[0], size)
         seed = generator.integers(0, self.relevant.shape[1], size)
         clicks = users.clicks(self.relevant[query, seed], generator)
-        return np.sign((clicks * self.teams[query, seed]).sum(axis=-1))
+        return np.asarray(np.sign((clicks * self.teams[query, seed]).sum(axis=-1)), np.int64)
 
 
 def clicked(judged: Judged, name: str, users: Users, size: tuple[int, int], generator: np.random.Generator) -> Bools:
     """Whether each of ``size`` = (runs, queries) random queries, answered by one ranking, got a click at all."""
     grades = judged.grades(name)
-    return users.clicks(grades[generator.integers(0, len(grades), size)], generator).any(axis=-1)
+    return np.asarray(users.clicks(grades[generator.integers(0, len(grades), size)], generator).any(axis=-1))
 
 
 def first_crossing(evidence: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

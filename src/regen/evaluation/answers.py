@@ -76,8 +76,8 @@ def make_claims(
     """Put answers, the queries' texts and passages together.
 
     With ``retrieved`` (query id → passages, best first) each answer is judged against these, else against the passages
-    of the file. Answers to queries that the collection does not have, and queries without an answer, are reported and not
-    judged. Raises EvaluationError when passages are neither in the file nor given, and when nothing is left to judge.
+    of the file. Answers to queries that the collection does not have, and queries without an answer, are reported and
+    not judged. Raises EvaluationError when passages are neither in the file nor given, and when nothing is left.
     """
     known = {query: answer for query, answer in answers.items() if query in questions}
     bare = [query for query, answer in known.items() if retrieved is None and answer.passages is None]

@@ -9,7 +9,7 @@ A judge that has not passed on labelled claims may measure, but not gate. Passin
 
 Balanced accuracy is the mean of two shares: of the faithful claims that it calls faithful, and of the others that it
 calls unfaithful. The interval is Wilson's (1927) for each share, put together by the square-and-add rule (MOVER:
-Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10; Zou and Donner 2008).
+Newcombe 1998, "Interval estimation for the difference between independent proportions"; Zou and Donner 2008).
 Kappa is Cohen's (1960): agreement beyond what two coin tossers with the same habits would reach.
 """
 
@@ -30,7 +30,7 @@ FEWEST: Final = 20
 MINIMUM: Final = 0.7
 """At 40 claims a judge needs about 17 of 20 right of either label to show this much."""
 CUT: Final = 0.9
-"""A judgment of at least this share calls the claim faithful: all sentences of a short answer, nine in ten of a long."""
+"""A judgment of at least this share calls the claim faithful: all sentences of a short answer, 9 in 10 of a long."""
 SPOT: Final = 3
 """A kind of claim with fewer labels than this is not looked at alone."""
 _Z: Final = 1.959963984540054

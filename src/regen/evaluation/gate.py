@@ -154,6 +154,7 @@ def _comparison(case: _Case, difference: Estimate, judged: Estimate) -> Comparis
     condition = case.condition
     bound = condition.value if condition and case.is_floor else (condition.bound if condition else None) or 0.0
     verdict = side_of(judged, bound)
+    needed = judged.needed(bound) if verdict == "cannot_tell" else None
     before, after = case.values()
     return Comparison(
         collection=case.collection.name,
@@ -169,9 +170,9 @@ def _comparison(case: _Case, difference: Estimate, judged: Estimate) -> Comparis
         verdict=verdict,
         queries=difference.queries,
         effect_size=difference.effect_size,
-        needed=judged.needed(bound) if verdict == "cannot_tell" else None,
+        needed=needed,
         condition=condition.rule if condition else None,
-        detail=_sentence(case, difference, judged, verdict, bound),
+        detail=_sentence(case, difference, judged, verdict, needed),
         bound=condition.bound if condition else None,
     )
 
@@ -192,7 +193,7 @@ def side_of(estimate: Estimate, bound: float) -> Verdict:
     return "hold" if estimate.high < bound - _EQUAL else "cannot_tell"
 
 
-def _sentence(case: _Case, difference: Estimate, judged: Estimate, verdict: Verdict, bound: float) -> str:
+def _sentence(case: _Case, difference: Estimate, judged: Estimate, verdict: Verdict, needed: int | None) -> str:
     rule = case.condition.rule if case.condition else "a difference of 0"
     if judged.too_few:
         fewest = fewest_queries(judged.level)
@@ -206,7 +207,6 @@ def _sentence(case: _Case, difference: Estimate, judged: Estimate, verdict: Verd
         told = f"{signed(difference.mean)}, between {signed(difference.low)} and {signed(difference.high)}"
     if verdict != "cannot_tell":
         return f"{case.place}: {told}; {rule} is {'met' if verdict == 'promote' else 'not met'}"
-    needed = judged.needed(bound)
     more = counted(needed or 0, "more judged query", "more judged queries")
     settle = f"about {more} would settle it" if needed else "it is too close to the bound for any number of queries"
     return f"{case.place}: {told}; that may be on either side of {rule}, and {settle}"

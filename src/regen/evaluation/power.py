@@ -42,16 +42,15 @@ def queries_needed(distance: float, deviation: float, queries: int, level: float
     It takes the distance and deviation seen so far for the true ones, so it is a rough figure that falls or grows as
     queries are added. None when no reasonable number would do (more than a million).
     """
-    floor = fewest_queries(level)
-    wanted = max(floor, queries + 1)
+    least = max(fewest_queries(level), queries + 1)
     if distance <= 0 or deviation * _factor(MOST, level) / distance > MOST**0.5:
         return None
-    if smallest_detectable(deviation, wanted, level) <= distance:
-        return wanted - queries
-    low, high = wanted, MOST
-    while high - low > 1:
+    # With the factor of very many queries it takes at least so many, with the factor of those at most so many.
+    low = max(least, int((deviation * _factor(MOST, level) / distance) ** 2))
+    high = max(least, ceil((deviation * _factor(low, level) / distance) ** 2))
+    while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if smallest_detectable(deviation, middle, level) <= distance else (middle, high)
+        low, high = (low, middle) if smallest_detectable(deviation, middle, level) <= distance else (middle + 1, high)
     return high - queries
 
 

@@ -262,9 +262,9 @@ def hostile() -> Evaluation:
                     condition=HOSTILE[3], detail=bad)
             for item in found.comparisons
         ),
-        checks=(CheckResult(HOSTILE[0], False, bad, hint=bad, documents=HOSTILE * 10),),
-        reasons=HOSTILE, queries=poisoned, signals=(Signal(HOSTILE[0], 0.5, bad),), problems=HOSTILE, notes=(bad,),
-        recipe=bad, method={HOSTILE[0]: bad},
+        checks=(CheckResult(HOSTILE[0] + HOSTILE[4], False, bad, hint=bad, documents=HOSTILE * 10),),
+        signals=(Signal(HOSTILE[0] + HOSTILE[4], 0.5, bad),),
+        reasons=HOSTILE, queries=poisoned, problems=HOSTILE, notes=(bad,), recipe=bad, method={HOSTILE[0]: bad},
     )  # fmt: skip
 
 

@@ -8,7 +8,17 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from tests.evaluation.examples import EXAMPLES, HOSTILE, checks_only, first, held, hostile, promoted, undecided
+from tests.evaluation.examples import (
+    COLLECTIONS,
+    EXAMPLES,
+    HOSTILE,
+    checks_only,
+    first,
+    held,
+    hostile,
+    promoted,
+    undecided,
+)
 from tests.evaluation.pages import Page, parse
 
 from regen.evaluation.changed import MOST_QUERIES, leading_measure, shown_queries
@@ -104,8 +114,14 @@ def test_every_collection_has_its_own_section_with_its_own_plots() -> None:
     page = parse(text)
     assert len(page.of("h2")) == 3 + len(SECTIONS)
     assert text.count('class="winloss"') == 9
+    sections = re.split('<h2 id="collection-', text)[1:]
+    for number, (name, section) in enumerate(zip(COLLECTIONS, sections, strict=True)):
+        own = next(item for item in held().comparisons if item.collection == name)
+        assert [f"{own.candidate:.4f}" in other for other in sections] == [at == number for at in range(3)]
+        assert f"<bdi>{name}</bdi>" in section
     labels = [element.attributes["aria-label"] for element in page.of("svg", class_="winloss")]
     assert all(re.fullmatch(r"\S+, query by query: \d+ better, \d+ worse, \d+ equal", label) for label in labels)
+    assert {sum(map(int, re.findall(r" (\d+) ", label))) for label in labels} == {100}
 
 
 def test_winners_and_losers_are_counted() -> None:

@@ -17,8 +17,8 @@ from regen.errors import ConfigError
 
 ROOT = Path(regen.__file__).parent
 HEAVY = {
-    "alembic", "anyio", "lancedb", "numpy", "pandas", "pyarrow", "pydantic", "rich", "scipy", "sqlalchemy", "stamina",
-    "typer", "watchfiles", "wordllama", "yaml",
+    "alembic", "anyio", "ir_measures", "jinja2", "lancedb", "numpy", "pandas", "pyarrow", "pydantic", "rich", "scipy",
+    "sqlalchemy", "stamina", "typer", "watchfiles", "wordllama", "yaml",
 }  # fmt: skip
 EMPTY_NAMES = {"base", "common", "helpers", "misc", "utilities", "utils"}
 

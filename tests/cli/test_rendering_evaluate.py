@@ -67,6 +67,15 @@ def test_a_slice_that_the_gate_judges_is_shown() -> None:
     assert "and 9 comparisons on slices, reported only" in text
 
 
+def test_a_judged_slice_stands_under_its_own_collection() -> None:
+    """The gate gives what it judged first; a reader wants a collection's figures together."""
+    found = promoted()
+    part = next(item for item in found.comparisons if item.slice == "lang=de")
+    given = (*(item for item in found.comparisons if item.slice == ALL), replace(part, condition="min_lift 0"))
+    headings = [line.partition("  ")[0] for line in lines_of(replace(found, comparisons=given)) if "judged q" in line]
+    assert headings == ["support", "support, slice lang=de", "engineering", "people-and-policies"]
+
+
 def test_an_undecided_condition_says_how_many_queries_are_needed() -> None:
     """And the last lines say what to do about it."""
     lines = lines_of(undecided())

@@ -85,8 +85,8 @@ def _measures(evaluation: Evaluation) -> Iterator[Text]:
 
 
 def _compared(items: Sequence[Comparison]) -> Iterator[Text]:
-    places = list(dict.fromkeys((item.collection, item.slice) for item in items))
-    ordered = sorted(items, key=lambda item: places.index((item.collection, item.slice)))
+    names = list(dict.fromkeys(item.collection for item in items))
+    ordered = sorted(items, key=lambda item: (names.index(item.collection), item.slice != ALL, item.slice))
     rows = [
         (
             visible(item.measure, 16),

@@ -105,7 +105,7 @@ def ndcg(scores: Floats, grades: Floats) -> Floats:
 def orders(pair: Pair, draws: int) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Orders by name. A random one goes with its reverse, so that luck of the draw cancels out."""
     count = len(pair.lengths)
-    relevant = pair.grades.any(axis=0)
+    relevant = np.asarray(pair.grades.any(axis=0))
     for draw in range(draws):
         mixed = np.random.default_rng(draw).permutation(count)
         yield "random", mixed
@@ -346,7 +346,8 @@ What readers find (nDCG@10) between one model and the next, for every way of get
 `python -m benchmarks.migration_quality --write docs/migration-quality.md`, which says how; exact search, so that only
 the ways differ. In parentheses: for bridges a 95 % interval of the mean, for rolling merges one of the difference from
 the straight line between doing nothing and a full reindex. A mean more than 0.01 below the line is marked as a miss;
-"random" and "by cluster" are means of several draws, each with its reverse. [Spaces](concepts/spaces.md) explains the methods.
+"random" and "by cluster" are means of several draws, each with its reverse. [Spaces](concepts/spaces.md) explains the
+methods.
 """
 
 

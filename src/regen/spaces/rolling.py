@@ -28,6 +28,7 @@ from regen.spaces.prior import CalibrationPrior
 
 NEAR_TOP: Final = slice(5, 30)
 """The old candidates that show how many documents near a query are migrated, relevant ones (the top) left out."""
+_NEAR_COUNT: Final = 25
 _TAIL: Final = 50
 _CAUTION: Final = 5.0
 """Judged documents' worth of belief that relevance has nothing to do with the order of migration."""
@@ -85,7 +86,7 @@ def rolling(
     flags = np.array([done[i] for i in old.ids], dtype=bool)
     calibration = _calibration(prior, old.scores, new.scores, flags)
     near = _pending_near(flags)
-    lean = _lean(relevant, prior.pending_share(near), new.scores) if relevant else 0.0
+    lean = _lean(relevant, prior.pending_share(near), _NEAR_COUNT * (prior.seen + 1), new.scores) if relevant else 0.0
     waiting = np.flatnonzero(~flags)
     pure = not new.ids
     merged = Scored(
@@ -117,19 +118,21 @@ def _pending_near(flags: NDArray[np.bool_]) -> float | None:
     return float(1 - near.mean()) if len(near) else None
 
 
-def _lean(relevant: Relevant, share: float, new_scores: Scores) -> float:
+def _lean(relevant: Relevant, share: float, seen: float, new_scores: Scores) -> float:
     """What a pending document's score is raised by (negative: lowered), for where relevant documents lie.
 
-    If ``share`` of the documents near a query are pending, but a share π of the relevant ones, being pending changes
-    the odds of relevance by π/(1 − π) · (1 − share)/share. The scores of irrelevant documents fall off exponentially
-    in the tail, at a rate of one over the mean excess (Balkema & de Haan 1974), so the odds of relevance grow at that
-    rate with the score: the logarithm over the rate is the score that the odds are worth.
+    ``share`` was seen on ``seen`` documents. If that share of the documents near a query is pending, but a share π of
+    the relevant ones, being pending changes the odds of relevance by π/(1 − π) · (1 − share)/share. The scores of
+    irrelevant documents fall off exponentially in the tail, at a rate of one over the mean excess (Balkema & de Haan
+    1974), so the odds of relevance grow at that rate with the score: the logarithm over the rate is the score that the
+    odds are worth.
     """
     tail = new_scores[:_TAIL]
     if len(tail) < 5 or relevant.total == 0:
         return 0.0
     expected = (relevant.pending + _CAUTION * share) / (relevant.total + _CAUTION)
     odds = log((expected + _NEVER) / (1 - expected + _NEVER) * (1 - share + _NEVER) / (share + _NEVER))
-    # Less one standard error: what so few judged documents show by chance must not move a list.
-    chance = 1 / sqrt((relevant.total + _CAUTION) * max(expected * (1 - expected), _NEVER))
-    return copysign(max(abs(odds) - chance, 0.0), odds) * float(np.mean(tail - tail[-1]))
+    # Less one standard error of both shares: what so few documents show by chance must not move a list.
+    chance = 1 / ((relevant.total + _CAUTION) * max(expected * (1 - expected), _NEVER))
+    chance += 1 / (seen * max(share * (1 - share), _NEVER))
+    return copysign(max(abs(odds) - sqrt(chance), 0.0), odds) * float(np.mean(tail - tail[-1]))

@@ -81,6 +81,11 @@ def test_what_is_not_measured_is_unknown() -> None:
     assert parse("preference > 0.5 and result > 0.5", NAMES).names == ("preference", "result")
 
 
+def test_only_nesting_is_limited() -> None:
+    """Thirty terms in parentheses, one beside the other, are fine."""
+    assert parse(" and ".join(["(result > 0.9)"] * 30), NAMES).judge(EXACT) is True
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -84,6 +84,8 @@ def test_too_long_undecided_pauses_until_resumed() -> None:
     assert advance(resumed, NOTHING)[1].kind == "step_up", "what came in during the pause counts"
     much_worse = Measurement(preference=Preference(losses=500))
     assert advance(state, much_worse)[1].kind == "abort"
+    patient, _ = went(analysis, NOTHING, NOTHING)
+    assert advance(resume(patient), NOTHING)[1].kind == "continue", "it waits as long again"
     with pytest.raises(EvaluationError, match="only a paused rollout"):
         resume(resumed)
 
@@ -91,8 +93,9 @@ def test_too_long_undecided_pauses_until_resumed() -> None:
 def test_inconclusive_counts_only_in_a_row() -> None:
     """A successful measurement in between forgives the inconclusive ones before it."""
     analysis = Analysis(inconclusive_limit=1, count=9, success_condition="error_rate < 5%", failure_condition=None)
-    _, actions = went(analysis, NOTHING, arms((0, 0), (2_000, 0)), NOTHING)
+    state, actions = went(analysis, NOTHING, arms((0, 0), (2_000, 0)), arms((0, 0), (2_000, 190)))
     assert kinds(actions) == ["continue", "continue", "continue"]
+    assert (state.inconclusive, state.successes) == (1, 1), "a success, between two that were not"
     state, actions = went(analysis, NOTHING, arms((0, 0), (20, 0)))
     assert state.inconclusive == 2
     assert kinds(actions) == ["continue", "pause"]
@@ -182,7 +185,20 @@ def test_quantiles_hold_at_every_look() -> None:
     assert missed <= 10
     assert Latencies.of([3.0, 50.0, 50.0]).quantile(0.5) == pytest.approx(50.0 * 1.02, rel=0.03)
     assert Latencies.of([0.0]).quantile(0.5) <= 0.001 * GROWTH
-    assert ratio(Latencies(), Latencies(), 0.95, 0.05) == (0.0, np.inf)
+
+
+def test_a_ratio_has_both_sides_uncertainty() -> None:
+    """Each side's interval at half of alpha; nothing is known before both have searches; only the tail counts."""
+    times = np.random.default_rng(7).exponential(20, 900)
+    quick, slow = Latencies.of(times), Latencies.of(2 * times)
+    (low, high), (slow_low, slow_high) = quick.interval(0.95, 0.025), slow.interval(0.95, 0.025)
+    assert ratio(quick, slow, 0.95, 0.05) == (slow_low / high, slow_high / low)
+    assert 1.2 < slow_low / high < 2 < slow_high / low < 3.2
+    assert ratio(Latencies(), Latencies(), 0.95, 0.05) == ratio(quick, Latencies(), 0.95, 0.05) == (0.0, np.inf)
+    tailed = ArmTally(latencies=Latencies.of([10.0] * 1_800 + [90.0] * 200))
+    even = ArmTally(latencies=Latencies.of([10.0] * 2_000))
+    assert 9.5 < even.latencies.interval(0.95, 0.05)[0] <= 10.0 <= even.latencies.interval(0.95, 0.05)[1] < 10.5
+    assert Measurement(even, tailed).interval("latency_ratio", 0.05)[0] > 5
 
 
 @pytest.mark.parametrize(

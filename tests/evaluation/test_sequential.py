@@ -151,6 +151,15 @@ def test_credits_with_many_ties_are_known_better_than_their_range_says() -> None
     assert adaptive[1] - adaptive[0] < 0.75 * (assumed[1] - assumed[0])
 
 
+@pytest.mark.parametrize("make", [MixtureSprt, BoundedMean, AdaptiveMean])
+def test_another_range_is_the_same_test(make: Callable[..., Any]) -> None:
+    """Outcomes from -1 to 3 have the interval of those from 0 to 1, stretched, and the same p-value."""
+    outcomes = np.random.default_rng(6).beta(1, 3, 150)
+    plain, stretched = make(null=0.4).update_many(outcomes), make(-1.0, 3.0, 0.6).update_many(4 * outcomes - 1)
+    assert stretched.p_value == pytest.approx(plain.p_value)
+    assert stretched.interval(0.05) == pytest.approx([4 * end - 1 for end in plain.interval(0.05)], abs=1e-4)
+
+
 def test_nothing_seen_says_nothing() -> None:
     """Before the first query every interval is the whole range, and every p-value 1."""
     assert [state.interval(0.05) for state in ONE_SAMPLE] == [(0.0, 1.0)] * 3

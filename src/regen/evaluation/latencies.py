@@ -46,17 +46,19 @@ class Latencies:
 
     def quantile(self, share: float) -> float:
         """The upper end, in milliseconds, of the bucket that holds this quantile; NaN when there is none."""
-        edges, below = self._edges()
-        return float(edges[np.searchsorted(below, share * self.count)]) if self.buckets else math.nan
+        if not self.buckets:
+            return math.nan
+        _, ends, below = self._edges()
+        return float(ends[np.searchsorted(below[1:], share * self.count)])
 
     def interval(self, share: float, alpha: float) -> tuple[float, float]:
         """Where the quantile lies in milliseconds, with confidence 1 - alpha over all looks; infinity while unknown."""
         if not self.buckets:
             return 0.0, math.inf
-        edges, below = self._edges()
+        starts, ends, below = self._edges()
         ruled_out = beta_mixture(below, self.count, share) >= -math.log(alpha)
-        too_low = edges[ruled_out & (below < share * self.count)]
-        too_high = edges[ruled_out & (below > share * self.count)]
+        too_low = starts[(ruled_out & (below < share * self.count))[:-1]]
+        too_high = ends[(ruled_out & (below > share * self.count))[1:]]
         return float(too_low[-1]) if too_low.size else 0.0, float(too_high[0]) if too_high.size else math.inf
 
     def to_dict(self) -> dict[str, int]:
@@ -68,10 +70,12 @@ class Latencies:
         """The other way round."""
         return cls({int(bucket): count for bucket, count in data.items()})
 
-    def _edges(self) -> tuple[Floats, Floats]:
-        """Upper ends of the buckets in use, and how many searches took at most as long."""
+    def _edges(self) -> tuple[Floats, Floats, Floats]:
+        """Where the n buckets in use start and end, and how many searches lie below each start, and below the end."""
         used = sorted(self.buckets)
-        return GROWTH ** np.array(used, float), np.cumsum([self.buckets[bucket] for bucket in used]).astype(float)
+        ends = GROWTH ** np.array(used, float)
+        below = np.cumsum([0, *(self.buckets[bucket] for bucket in used)]).astype(float)
+        return ends / GROWTH, ends, below
 
 
 def ratio(baseline: Latencies, candidate: Latencies, share: float, alpha: float) -> tuple[float, float]:

@@ -340,6 +340,19 @@ def cell(values: Floats, straight: Floats) -> str:
     return f"**{text}, a miss**" if gap < -0.01 else text
 
 
+def map_cost(dimensions: int = 384, calls: int = 5_000) -> str:
+    """What mapping one query costs, median of single calls."""
+    source = np.random.default_rng(0).standard_normal((1_000, dimensions)).astype(np.float32)
+    fitted = fit("ridge", normalize(source), normalize(source[:, ::-1]), seed=0)
+    taken = []
+    for call in range(calls):
+        query = source[call % len(source)]
+        started = time.perf_counter()
+        fitted.apply(query)
+        taken.append(time.perf_counter() - started)
+    return f"Mapping one query of {dimensions} dimensions takes {np.median(taken) * 1e6:.0f} µs (median; target: 50)."
+
+
 HEAD = """# Search quality while the model changes
 
 What readers find (nDCG@10) between one model and the next, for every way of getting there. Made by
@@ -358,7 +371,7 @@ def main() -> None:
     chosen = parser.parse_args()
     started = time.perf_counter()
     new = WordLlamaEmbedder(256)
-    lines = [HEAD]
+    lines = [HEAD, map_cost(), ""]
     for collection, old in (
         ("scifact", WordLlamaEmbedder(64)),
         ("cranfield", WordLlamaEmbedder(64)),

@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.measures import measure
 from regen.evaluation.reading import read_collection
 from regen.registry import make_embedder
+from regen.spaces.vectors import normalize
 
 COLLECTIONS = ("cranfield", "scifact")
 MODELS = ("hashing/512", "wordllama/l2-supercat-64", "wordllama/l2-supercat-256")
@@ -45,17 +45,13 @@ def search(folder: Path, collection: JudgedCollection, model: str) -> dict[str, 
     """The best documents of each judged query, by exact cosine."""
     documents = [json.loads(line) for line in (folder / "corpus.jsonl").read_bytes().splitlines()]
     embedder = make_embedder(model)
-    vectors = _unit(embedder.embed_documents([f"{each['title']}\n{each['text']}" for each in documents]))
+    vectors = normalize(embedder.embed_documents([f"{each['title']}\n{each['text']}" for each in documents]))
     found = {}
     for query in collection.judged:
-        scores = vectors @ _unit(embedder.embed_query(query.text)[None])[0]
+        scores = vectors @ normalize(embedder.embed_query(query.text)[None])[0]
         best = np.argsort(-scores, kind="stable")[:DEPTH]
         found[query.id] = [(documents[row]["_id"], float(scores[row])) for row in best]
     return found
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ def team_draft(rankings: Mapping[str, Sequence[str]], *, seed: str, k: int) -> I
     for doc_id in common_prefix(list(draft.rest.values()))[:k]:
         draft.give(doc_id)
     _play(draft, seed)
-    for doc_id in _left_over(draft.rest.values()):
+    for doc_id in _left_over([draft.rest[name] for name in sorted(draft.rest)]):
         if draft.full:
             break
         draft.give(doc_id)
@@ -148,8 +148,7 @@ def _drawn(seed: str, turn: int, team: str) -> tuple[float, str]:
     return unit(seed, str(turn), team), team
 
 
-def _left_over(rests: Iterable[Sequence[str]]) -> list[str]:
+def _left_over(rests: Sequence[Sequence[str]]) -> list[str]:
     """What the rankings have left, taken in turns by place."""
-    columns = [list(rest) for rest in rests]
-    depth = max(map(len, columns), default=0)
-    return list(dict.fromkeys(rest[place] for place in range(depth) for rest in columns if place < len(rest)))
+    depth = max(map(len, rests))
+    return list(dict.fromkeys(rest[place] for place in range(depth) for rest in rests if place < len(rest)))

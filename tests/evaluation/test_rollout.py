@@ -243,6 +243,12 @@ def test_weights_rise_to_the_highest(step: float, highest: float, weights: tuple
     assert Analysis(step_weight=step, max_weight=highest).weights == weights
 
 
+def test_clicks_may_come_later_than_their_queries() -> None:
+    """A measurement may settle more queries than were asked since the one before."""
+    late = ArmTally(10, 0, 0, 2, 1).plus(ArmTally(5, 0, 0, 13, 4))
+    assert (late.queries, late.settled, late.clicked) == (15, 15, 5)
+
+
 @pytest.mark.parametrize(
     ("tally", "message"),
     [((10, 11), "errors is 11 of 10"), ((10, 0, 11), "zero_results is 11"), ((9, 0, 0, 5, 6), "clicked is 6 of 5")],

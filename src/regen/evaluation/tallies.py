@@ -13,7 +13,7 @@ from regen.evaluation.sequential import BoundedMean, Difference, Interval, Prefe
 RATES: Final = {
     "error_rate": ("errors", "queries"),
     "zero_result_rate": ("zero_results", "queries"),
-    "click_rate": ("clicked", "judged"),
+    "click_rate": ("clicked", "settled"),
 }
 """The candidate's rates: what is counted, out of what. With ``_delta``: candidate less baseline."""
 COUNTS: Final = ("queries", "decided")
@@ -26,7 +26,7 @@ ACROSS_STEPS: Final = frozenset({"preference"})
 
 @dataclass(frozen=True, slots=True)
 class ArmTally:
-    """One side's searches, counted. ``judged`` are those whose users have had their time to click.
+    """One side's searches, counted. ``settled`` are those whose users have had their time to click, so they come later.
 
     Raises EvaluationError when a part is larger than its whole.
     """
@@ -34,12 +34,12 @@ class ArmTally:
     queries: int = 0
     errors: int = 0
     zero_results: int = 0
-    judged: int = 0
+    settled: int = 0
     clicked: int = 0
     latencies: Latencies = field(default_factory=Latencies)
 
     def __post_init__(self) -> None:
-        for part, whole in (*RATES.values(), ("judged", "judged")):
+        for part, whole in (*RATES.values(), ("settled", "settled")):
             if not 0 <= getattr(self, part) <= getattr(self, whole):
                 raise EvaluationError(
                     f"{part} is {getattr(self, part)} of {getattr(self, whole)} {whole}",
@@ -67,7 +67,10 @@ _COUNTED: Final = tuple(one.name for one in fields(ArmTally) if one.name != "lat
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What has been seen since the measurement before: both sides' searches, and the interleaved queries' outcomes."""
+    """What has been seen since the measurement before: both sides' searches, and the interleaved queries' outcomes.
+
+    Of the arms only searches made at the rollout's present weight: what settles after a step is left out.
+    """
 
     baseline: ArmTally = field(default_factory=ArmTally)
     candidate: ArmTally = field(default_factory=ArmTally)

@@ -125,7 +125,9 @@ def test_unknown_names(make: object, message: str, hint: str) -> None:
 
 def test_every_target_in_the_tables_exists() -> None:
     """A name in a table that leads nowhere would only be noticed by a user."""
-    kinds = (registry.SOURCES, registry.EMBEDDERS, registry.STORES, registry.CATALOGS)
+    kinds = (
+        registry.SOURCES, registry.EMBEDDERS, registry.STORES, registry.CATALOGS, registry.JUDGES, registry.WRITERS
+    )  # fmt: skip
     adapters = [adapter for kind in kinds for adapter in kind.adapters.values()]
     own = [value for value in vars(registry).values() if isinstance(value, registry.Adapter)]
     for adapter in [*adapters, *own]:

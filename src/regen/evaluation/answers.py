@@ -141,7 +141,7 @@ def _parsed(line: Line) -> Answer:
     except (ValueError, RecursionError) as error:
         line.refuse(f"no JSON ({error})", VALID)
     if not isinstance(record, dict):
-        line.refuse(f"a {type(record).__name__}, not an object", VALID)
+        line.refuse(f"{type(record).__name__}, not an object", VALID)
     found = next((record[key] for key in _IDS if key in record), None)
     if isinstance(found, bool) or not isinstance(found, str | int) or not str(found).strip():
         line.refuse("no query id" if found is None else f"the query id {found!r}", VALID)

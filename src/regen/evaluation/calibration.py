@@ -208,7 +208,7 @@ def _parsed(line: Line) -> LabelledClaim:
     except (ValueError, RecursionError) as error:
         line.refuse(f"no JSON ({error})", VALID)
     if not isinstance(record, dict):
-        line.refuse(f"a {type(record).__name__}, not an object", VALID)
+        line.refuse(f"{type(record).__name__}, not an object", VALID)
     passages, faithful = record.get("passages"), record.get("faithful")
     if not isinstance(passages, list) or not all(isinstance(passage, str) for passage in passages):
         line.refuse('"passages" is no list of texts', VALID)

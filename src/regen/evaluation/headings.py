@@ -14,9 +14,10 @@ _MARKED: Final = re.compile(r"#{1,6}(?=[ \t]|\Z)")
 _UNDERLINE: Final = re.compile(r"=+|-+")
 LONGEST: Final = 300
 """Characters; a longer line is no heading that anybody would ask for."""
-_LINK: Final = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])?")
-_MARKUP: Final = re.compile(r"<[^>]*>|\{[#.:][^}]*\}|[`*]|(?<!\w)_+|_+(?!\w)|¶")
-_NUMBER: Final = re.compile(r"^(?:\d+\.)*\d+[.)]?[ \t]+")
+_LINK: Final = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
+_EMPHASIS: Final = re.compile(r"(?<![\w*])(\*{1,3}|_{1,3})(?=\S)([^*_]+)(?<=\S)\1(?![\w*])")
+_MARKUP: Final = re.compile(r"<[^>]*>|\{[#.:][^}]*\}|`|¶")
+_NUMBER: Final = re.compile(r"(?:(?:\d+\.)+\d*|\d+\))[ \t]+")
 
 
 def headings_of(text: str) -> list[str]:
@@ -36,11 +37,13 @@ def _first_block(text: str) -> list[int]:
     return [first] if len(indent) < 4 else []
 
 
-def plain(text: str) -> str:
-    """A heading or title as words: links by their text, no emphasis, no anchors, no leading number."""
-    if len(text) > LONGEST:
+def plain(heading: str) -> str:
+    """A heading as words: links by their text, no emphasis, anchors or leading number ("2.1"); empty if too long."""
+    if len(heading) > LONGEST:
         return ""
-    return " ".join(_NUMBER.sub("", _MARKUP.sub("", _LINK.sub(r"\1", text)).strip()).split())
+    words = _EMPHASIS.sub(r"\2", _MARKUP.sub("", _LINK.sub(r"\1", heading)))
+    number = _NUMBER.match(words.strip())
+    return " ".join(words.strip()[number.end() if number else 0 :].split())
 
 
 def _heading_at(text: str, start: int) -> str:

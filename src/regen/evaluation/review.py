@@ -151,7 +151,7 @@ def _parsed(line: Line) -> ReviewLine:
     except (ValueError, RecursionError) as error:
         line.refuse(f"no JSON ({error})", VALID)
     if not isinstance(record, dict):
-        line.refuse(f"a {type(record).__name__}, not an object", VALID)
+        line.refuse(f"{type(record).__name__}, not an object", VALID)
     query = record.get("query")
     if not isinstance(query, str) or not query.strip():
         line.refuse("no query" if query is None else f'"query" is {query!r}', VALID)

@@ -19,7 +19,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from regen.core.documents import Document
 from regen.core.words import content_words, is_number, words_of
-from regen.evaluation.headings import headings_of, plain
+from regen.evaluation.headings import headings_of
 
 Origin: TypeAlias = Literal["title", "heading", "written", "clicked", "added"]
 ORIGINS: Final = ("title", "heading", "written", "clicked", "added")
@@ -92,7 +92,7 @@ def propose_known_items(
     """Known-item queries: what a document's title and headings say is asked, and the document is the answer.
 
     Left out are texts that say too little (fewer than two words that are not generic, such as "Introduction"), and
-    those that more than ``max_documents`` documents carry. At most ``headings`` of a document are taken (0: titles only).
+    those that more than ``max_documents`` documents carry. At most ``headings`` of a document are taken, 0 for none.
     Of all that is left ``limit`` are drawn, titles before headings. Only titles and headings are held in memory.
     """
     found: dict[str, _Shared] = {}
@@ -138,7 +138,7 @@ _GENERIC_STEMS: Final = frozenset(stem for word in _GENERIC for stem in (word, *
 def _texts(document: Document, title_key: str, *, headings: bool) -> Iterator[tuple[Origin, str]]:
     title = document.metadata.get(title_key)
     if isinstance(title, str) and title.strip():
-        yield "title", plain(title)
+        yield "title", " ".join(title.split())
     if headings:
         for text in headings_of(document.text):
             yield "heading", text
@@ -151,7 +151,7 @@ def _few_headings(specific: Mapping[str, _Shared], headings: int, seed: str) -> 
     others = [(draw_order(seed, key), shared) for key, shared in specific.items() if shared.origin != "title"]
     for _, shared in sorted(others, key=lambda pair: pair[0]):
         if all(taken[document] < headings for document in shared.documents):
-            taken.update(shared.documents)
+            taken.update(list(shared.documents))  # a mapping would be taken as counts
             chosen.append(shared)
     return chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regen.catalog.auditing import Audits
 from regen.catalog.documents import DocumentLog
 from regen.catalog.evaluations import Evaluations
 from regen.catalog.generations import Generations
@@ -11,5 +12,5 @@ from regen.catalog.usage import Usage
 from regen.catalog.work import WorkQueue
 
 
-class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations):
+class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits):
     """Implements ``regen.ports.catalog.Catalog``."""

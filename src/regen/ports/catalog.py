@@ -14,7 +14,8 @@ from regen.core.changes import Candidate, Outcome
 from regen.core.priority import Cut
 from regen.core.recipe import Recipe
 from regen.core.results import ChangeRecord, DeadLetter
-from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
+from regen.ports.auditing import AuditReader
+from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
 
 GenerationState: TypeAlias = Literal["building", "ready", "live", "retained", "retired", "aborted"]
 CURRENT_STATES: tuple[GenerationState, ...] = ("building", "ready", "live", "retained")
@@ -173,7 +174,7 @@ class PastState:
     version: str | None = None
 
 
-class CatalogReader(Protocol):
+class CatalogReader(AuditReader, Protocol):
     """All questions; no method changes anything."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -469,10 +470,6 @@ class Catalog(CatalogReader, Protocol):
 
     def abandon_writes(self, generation: int, lease: Lease, *, at: float) -> int:
         """Turn what crashed attempts left in ``intents`` into garbage; how many points that were."""
-        ...
-
-    def garbage(self, generation: int, limit: int = 200) -> list[Garbage]:
-        """The oldest garbage, to be deleted from the store."""
         ...
 
     def clear_garbage(self, ids: Sequence[int]) -> None:

@@ -14,6 +14,7 @@ Needs pytest (``regen[test]``).
 
 from __future__ import annotations
 
+from regen.testing.catalog_auditing import AuditCases
 from regen.testing.catalog_cases import CatalogHooks
 from regen.testing.catalog_evaluations import EvaluationCases
 from regen.testing.catalog_log import LogCases
@@ -34,5 +35,6 @@ class CatalogConformance(
     PurgeCases,
     ThreadCases,
     EvaluationCases,
+    AuditCases,
 ):
     """All catalog cases."""

@@ -50,19 +50,19 @@ WAYS = {
     "another model of equal dimensions": Way("embed", hashing(), hashing(seed=7), must="always"),
     "more dimensions": Way("embed", WordLlamaEmbedder(64), WordLlamaEmbedder(256), must="always"),
     "document prefix": Way(
-        "embed", hashing(), hashing(), new={"embedding": {"document_prefix": "passage: "}}, must="always"
+        "embed", hashing(), hashing(), new={"embedding": {"document_prefix": "passage: "}}, must="recommended"
     ),
     "fewer dimensions": Way("derive", WordLlamaEmbedder(256), WordLlamaEmbedder(128)),
     "float16": Way("derive", hashing(), hashing(), new={"embedding": {"precision": "float16"}}, tolerance=1e-3),
     "int8": Way("derive", hashing(), hashing(), new={"embedding": {"precision": "int8"}}, tolerance=1.0),
     "binary": Way("derive", hashing(), hashing(), new={"embedding": {"precision": "binary"}}),
     "normalised": Way("derive", hashing(), hashing(), old={"embedding": {"normalize": False}}, new={"embedding": None}),
-    "chunker": Way("rechunk", hashing(), hashing(), new={"chunking": LARGE}, must="always"),
-    "template": Way("rechunk", hashing(), hashing(), new={"text": "{title}: {text}"}, must="always"),
+    "chunker": Way("rechunk", hashing(), hashing(), new={"chunking": LARGE}, must="recommended"),
+    "template": Way("rechunk", hashing(), hashing(), new={"text": "{title}: {text}"}, must="recommended"),
     "metric": Way("copy", hashing(), hashing(), new={"metric": "dot"}),
     "index": Way("copy", hashing(), hashing(), new={"index": {"refine": 3}}),
     "fewer dimensions, other chunks": Way(
-        "derive", WordLlamaEmbedder(256), WordLlamaEmbedder(64), new={"chunking": LARGE}, must="always"
+        "derive", WordLlamaEmbedder(256), WordLlamaEmbedder(64), new={"chunking": LARGE}, must="recommended"
     ),
 }  # fmt: skip
 
@@ -108,6 +108,7 @@ def test_every_path_equals_a_clean_build(worlds: Worlds, way: Way) -> None:
     chunks = {step.action: step.chunks for step in plan.steps}
     assert sum(chunks.values()) == len(wanted) == result.chunks.written
     assert chunks.get("embed_chunks", 0) == (len(wanted) if way.path == "embed" else expected)
+    assert plan.totals.documents == len(DOCUMENTS)
     assert_same(move.contents(2), wanted, way.tolerance)
     assert_same(move.contents(1), old, 0.0)
     assert move.states() == {1: "live", 2: "ready"}
@@ -141,7 +142,13 @@ def test_a_query_prefix_takes_effect_with_no_generation(worlds: Worlds) -> None:
     move.to(embedding={"query_prefix": "ask: "})
     move.index.search("river")
     assert move.world.embedder.calls[-1] == ("river",)
-    _, result = move.step()
+    plan, result = move.step()
+    assert not plan.empty
+    assert plan.steps == ()
+    assert plan.amends is not None
+    assert "query prefix '' -> 'ask: '" in plan.amends
+    assert plan.decision is not None
+    assert (plan.decision.path, plan.decision.must_embed) == ("query", "not needed")
     assert result.embedded_texts == result.chunks.written == 0
     move.index.search("river")
     assert move.world.embedder.calls[-1] == ("ask: river",)

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from regen.cli.rendering_errors import error_data, error_lines
+from regen.cli.rendering_plan import plan_lines
 from regen.cli.rendering_search import search_lines, snippet
 from regen.cli.rendering_status import history_lines, status_lines
-from regen.cli.rendering_sync import plan_lines, sync_lines, watch_line
+from regen.cli.rendering_sync import sync_lines, watch_line
 from regen.cli.rendering_upkeep import doctor_lines, gc_lines, init_lines, verify_lines
 from regen.config import Detected
 from regen.core.plan import Plan, Step
@@ -104,7 +105,8 @@ def test_a_plan_is_an_aligned_table_with_a_sum() -> None:
     assert lines[2].index("12") + 2 == lines[3].index(" 3 ") + 2 == lines[1].index("documents") + len("documents")
     assert lines[4].split() == ["total", "15", "49", "38", "9,120", "$0.0100", "~", "1.6", "s"]
     assert lines[2].endswith("new documents")
-    assert lines[5] == "! estimated from the last runs"
+    assert lines[5] == "  ready in    about 1.6 s, by the rates measured on this machine"
+    assert lines[6] == "! estimated from the last runs"
 
 
 def test_an_empty_plan_and_a_first_one() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regen.core.recipe import Chunking, Embedding, Recipe, TextTemplate
-from regen.core.transition import Family, Path, cheaper, decide, derivable, transition
+from regen.core.transition import Family, Path, derivable, transition, without_credentials
 from regen.errors import ConfigError
 
 MODEL = Embedding("m/256", 256, revision="r1", document_prefix="passage: ", query_prefix="query: ")
@@ -142,17 +142,56 @@ def test_a_model_that_cannot_be_asked_any_more_is_embedded_anew() -> None:
 
 
 def test_a_moved_store_is_a_copy() -> None:
-    """Another store, and nothing else, costs no text."""
-    found = transition(OLD, OLD, old_family=FAMILY, new_family=FAMILY, moved=True)
-    assert (found.path, found.reasons) == ("copy", ("another store",))
-    asked = transition(OLD, changed(query_prefix=""), old_family=FAMILY, new_family=FAMILY, moved=True)
+    """Another store, and nothing else, costs no text; both stores are named."""
+    moved = ("lancedb://a", "lancedb://b")
+    found = transition(OLD, OLD, old_family=FAMILY, new_family=FAMILY, moved=moved)
+    assert (found.path, found.reasons) == ("copy", ("store lancedb://a -> lancedb://b",))
+    asked = transition(OLD, changed(query_prefix=""), old_family=FAMILY, new_family=FAMILY, moved=moved)
     assert asked.path == "copy"
+    handed = transition(OLD, OLD, old_family=FAMILY, new_family=FAMILY, moved=("memory://a", ""))
+    assert handed.reasons == ("store memory://a -> a store handed in as an object",)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("lancedb://.regen/vectors", "lancedb://.regen/vectors"),
+        ("lancedb:///srv/v", "lancedb:///srv/v"),
+        ("postgresql://ann:secret@host:5432/db?password=secret", "postgresql://host:5432/db"),
+        ("qdrant://:se@cret@host", "qdrant://host"),
+        ("https://host/a@b#token=secret", "https://host/a@b"),
+        ("", ""),
+    ],
+)
+def test_stores_are_named_without_credentials(url: str, shown: str) -> None:
+    """A reason never shows a user, a password or a parameter."""
+    assert without_credentials(url) == shown
+    found = transition(OLD, OLD, old_family=FAMILY, new_family=FAMILY, moved=(url, "memory://"))
+    assert "secret" not in found.reasons[0]
 
 
 def test_another_name_of_the_same_vectors_is_derived() -> None:
     """One model under two names gives two spaces, whose vectors are the same: copied as they are."""
     assert path_of(changed(model="m/256-alias")) == "derive"
     assert derivable(MODEL, replace(MODEL, model="alias"), old_family=FAMILY, new_family=FAMILY) == "the same vectors"
+
+
+def test_a_declared_model_takes_the_vectors_over() -> None:
+    """A model that is declared to be the old one needs no text, also when the old one is gone; never by itself."""
+    renamed = changed(model="moved/256", revision="r9")
+    stranger = Family("moved", "r9", (64, 256))
+    assert path_of(renamed, family=stranger) == "embed"
+    declared = replace(stranger, same_as="m/256")
+    for old_family in (FAMILY, None):
+        found = transition(OLD, renamed, old_family=old_family, new_family=declared)
+        assert (found.path, found.reasons) == ("derive", ("model 'm/256' -> 'moved/256', declared to be the same",))
+    assert path_of(changed(model="moved/256", revision="r9", document_prefix=""), family=declared) == "embed"
+    assert path_of(changed(model="moved/64", dimensions=64), family=declared, old_family=None) == "derive"
+    assert path_of(changed(model="moved/100", dimensions=100), family=declared, old_family=None) == "embed"
+    other = replace(stranger, same_as="m/64")
+    assert path_of(renamed, family=other) == "embed"
+    back = derivable(renamed.embedding, MODEL, old_family=declared, new_family=FAMILY)
+    assert back == "the same vectors"  # the retained generation goes on taking vectors of the new one
 
 
 embeddings = st.builds(
@@ -201,79 +240,3 @@ def test_derivation_can_be_chained(first: Recipe, second: Recipe, third: Recipe)
     assert can(a, a)
     if can(a, b) and can(b, c):
         assert can(a, c)
-
-
-def answer(new: Recipe, *, old_family: Family | None = FAMILY, family: Family = FAMILY) -> tuple[str, str]:
-    """Must we embed, and by which path."""
-    path = transition(OLD, new, old_family=old_family, new_family=family)
-    found = decide(OLD, new, path, old_family=old_family, new_family=family, texts=1_000)
-    assert all(reason in found.grounds for reason in path.reasons)
-    return found.must_embed, found.path
-
-
-def test_must_i_embed() -> None:
-    """The first question that people ask is answered for each path."""
-    assert answer(changed(revision="r2"), family=Family("m", "r2", (64, 256))) == ("always", "embed")
-    assert answer(changed(dimensions=128)) == ("not needed", "derive")
-    assert answer(changed(metric="dot")) == ("not needed", "copy")
-    assert answer(changed(query_prefix="")) == ("not needed", "query")
-    assert answer(OLD) == ("not needed", "nothing")
-
-
-def test_must_i_embed_when_the_old_model_is_gone() -> None:
-    """Of a model that cannot be loaded nobody can say whether its vectors would have served."""
-    new = changed(model="other")
-    assert answer(new, old_family=None, family=Family("other", "r1")) == ("cannot tell", "embed")
-
-
-def test_grounds_name_the_spaces() -> None:
-    """The grounds start with the two spaces, or that the one stays, and give the dimensions."""
-    new = changed(model="m/512", dimensions=512)
-    path = transition(OLD, new, old_family=FAMILY, new_family=FAMILY)
-    grounds = decide(OLD, new, path, old_family=FAMILY, new_family=FAMILY, texts=1).grounds
-    assert grounds[0] == f"space {OLD.space} -> {new.space}"
-    assert grounds[1] == "dimensions 256 -> 512"
-    stays = changed(metric="dot")
-    path = transition(OLD, stays, old_family=FAMILY, new_family=FAMILY)
-    assert decide(OLD, stays, path, old_family=FAMILY, new_family=FAMILY, texts=1).grounds[0].endswith("stays")
-
-
-def hints(old: Recipe, new: Recipe, family: Family = FAMILY) -> list[str]:
-    """What would be cheaper, of 41,022 texts."""
-    return cheaper(old, new, old_family=FAMILY, new_family=family, texts=41_022)
-
-
-def test_cheaper_dimensions() -> None:
-    """Keeping the dimensions of a model of the same family costs nothing."""
-    small = changed(model="m/64", dimensions=64)
-    assert hints(small, OLD) == ["keep 64 dimensions: 0 texts instead of 41,022"]
-
-
-@pytest.mark.parametrize(
-    ("parts", "hint"),
-    [
-        ({"document_prefix": ""}, "keep the document prefix 'passage: ': 0 texts instead of 41,022"),
-        ({"normalize": False}, "keep the normalisation: 0 texts instead of 41,022"),
-    ],
-)
-def test_cheaper_parts(parts: dict[str, Any], hint: str) -> None:
-    """Each part that alone forces the embedding is named."""
-    assert hints(OLD, changed(**parts)) == [hint]
-
-
-def test_cheaper_precision() -> None:
-    """A precision that was given up can be left as it is."""
-    assert hints(changed(precision="int8"), OLD) == ["keep the precision int8: 0 texts instead of 41,022"]
-
-
-def test_cheaper_with_another_chunker_is_not_free() -> None:
-    """Where texts change too, keeping a part leaves the new chunk texts to be embedded, and the hint says so."""
-    new = changed(document_prefix="", chunking=Chunking("whole"))
-    assert hints(OLD, new) == ["keep the document prefix 'passage: ': only new chunk texts instead of 41,022"]
-
-
-def test_nothing_is_cheaper_than_free_or_than_must() -> None:
-    """No hint where no text is embedded, nor where no single part would spare it."""
-    assert hints(OLD, changed(dimensions=128)) == []
-    assert hints(OLD, changed(model="other"), Family("other", "r1")) == []
-    assert hints(OLD, changed(document_prefix="", normalize=False)) == []

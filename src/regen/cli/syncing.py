@@ -56,13 +56,23 @@ def plan(
         Path | None, typer.Option("--out", "-o", metavar="P", help="Also write the plan, for regen apply P.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Exit with 3 when there are changes.")] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            metavar="N",
+            min=0,
+            help="Send the new model up to N texts to measure what it changes; 0: none. Default: 200 of a local model.",
+            show_default=False,
+        ),
+    ] = None,
     allow_mass_delete: MassDeleteOption = False,
 ) -> None:
     """Show what would restore consistency, why, and what it costs; change nothing."""
-    from regen.cli.rendering_sync import plan_lines  # noqa: PLC0415 - heavy; only when this verb runs
+    from regen.cli.rendering_plan import plan_lines  # noqa: PLC0415 - heavy; only when this verb runs
 
     with session.index() as index, session.progress() as progress:
-        made = index.plan(allow_mass_delete=allow_mass_delete, progress=progress)
+        made = index.plan(allow_mass_delete=allow_mass_delete, sample=sample, progress=progress)
     if out is not None:
         _write_plan(made, out)
     session.answer(made.to_dict(), plan_lines(made))
@@ -80,7 +90,8 @@ def apply(
     allow_mass_delete: MassDeleteOption = False,
 ) -> None:
     """Run a plan: exactly its steps, or none when the world has moved on since (exit code 4)."""
-    from regen.cli.rendering_sync import build_lines, plan_lines  # noqa: PLC0415 - heavy; only when this verb runs
+    from regen.cli.rendering_plan import plan_lines  # noqa: PLC0415 - heavy; only when this verb runs
+    from regen.cli.rendering_sync import build_lines  # noqa: PLC0415 - as above
 
     with session.index() as index:
         if file is not None:

@@ -20,7 +20,12 @@ PLAN_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One typed step: what, why, and what it costs. ``seconds`` is an estimate, the counts are exact."""
+    """One typed step: what, why, and what it costs. ``seconds`` is an estimate, the counts are exact.
+
+    A document that several steps touch (edited, and in a generation that is built; partly copied and partly embedded)
+    is counted in one of them: bringing it in step first, then embedding, then copying. So the steps add up to the
+    documents that the plan touches. Chunks and texts are counted wherever they are written.
+    """
 
     action: Action
     reason: str
@@ -34,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The sums over all steps."""
+    """The sums over all steps, see :class:`Step`: ``documents`` are those that the plan touches, each once."""
 
     documents: int = 0
     chunks: int = 0
@@ -59,7 +64,8 @@ class Plan:
     """What would restore consistency.
 
     ``catalog_revision`` is the change log's position and ``source_digest`` a digest over every change found in the
-    source; ``apply`` compares both and refuses with StalePlan when either moved.
+    source; ``apply`` compares both and refuses with StalePlan when either moved. ``amends`` says what ``apply`` changes
+    of the live generation's recipe without any step: the query prefix, which no document knows of.
     """
 
     steps: tuple[Step, ...]
@@ -72,11 +78,13 @@ class Plan:
     allow_mass_delete: bool = False
     notes: tuple[str, ...] = field(default=())
     decision: Decision | None = None
+    strategy_reason: str = ""
+    amends: str | None = None
 
     @property
     def empty(self) -> bool:
         """Whether everything is in step."""
-        return not self.steps
+        return not self.steps and self.amends is None
 
     @property
     def totals(self) -> Totals:
@@ -85,9 +93,16 @@ class Plan:
 
     def does_the_same_as(self, other: Plan) -> bool:
         """Whether two plans come to the same, whatever time they estimate."""
-        mine, theirs = ([replace(step, seconds=0.0) for step in plan.steps] for plan in (self, other))
-        ways = ((plan.from_generation, plan.to_generation) for plan in (self, other))
-        return mine == theirs and next(ways) == next(ways)
+        mine, theirs = (
+            (
+                [replace(step, seconds=0.0) for step in plan.steps],
+                plan.from_generation,
+                plan.to_generation,
+                plan.amends,
+            )
+            for plan in (self, other)
+        )
+        return mine == theirs
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9, complete enough to be read back by :meth:`from_dict`."""
@@ -96,10 +111,12 @@ class Plan:
             "steps": [asdict(step) for step in self.steps],
             "totals": asdict(self.totals),
             "strategy": self.strategy,
+            "strategy_reason": self.strategy_reason,
             "generation": {"from": self.from_generation, "to": self.to_generation},
             "catalog_revision": self.catalog_revision,
             "source_digest": self.source_digest,
             "recipe": self.recipe,
+            "amends": self.amends,
             "allow_mass_delete": self.allow_mass_delete,
             "notes": list(self.notes),
             "decision": None if self.decision is None else asdict(self.decision),
@@ -125,6 +142,8 @@ class Plan:
                 allow_mass_delete=data["allow_mass_delete"],
                 notes=tuple(data["notes"]),
                 decision=_decision(data.get("decision")),
+                strategy_reason=data.get("strategy_reason", ""),
+                amends=data.get("amends"),
             )
         except (KeyError, TypeError) as error:
             raise ConfigError(

@@ -5,6 +5,7 @@
     chunker, its parameters or the text template       new generation, equal texts copy their vectors
     metric (normalised vectors), index, other store    new generation by vector copy
     fewer dimensions (Matryoshka), lower precision     new generation derived from the old vectors
+    the same model under another name, as declared     the same: the old vectors as they are
     anything else that decides the space               new generation, all texts embedded
 
 Every path but "nothing" and "query prefix" builds a generation of its own, so two spaces never share a collection,
@@ -13,11 +14,11 @@ also when their models have equal dimensions (I1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from regen.core.plan import Decision
 from regen.core.recipe import Embedding, Recipe
 
 Path: TypeAlias = Literal["nothing", "query", "copy", "rechunk", "derive", "embed"]
@@ -27,12 +28,14 @@ Path: TypeAlias = Literal["nothing", "query", "copy", "rechunk", "derive", "embe
 class Family:
     """What decides whether one model's vectors can be made of another's: equal names and revisions can.
 
-    ``dimensions`` lists what the vectors may be truncated to without leaving the model (Matryoshka).
+    ``dimensions`` lists what the vectors may be truncated to without leaving the model (Matryoshka). ``same_as`` is the
+    name of an embedding's model that this one is declared to be, under another name or revision.
     """
 
     name: str
     revision: str
     dimensions: tuple[int, ...] = ()
+    same_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,21 @@ class Transition:
 
 
 def transition(
-    old: Recipe, new: Recipe, *, old_family: Family | None, new_family: Family, moved: bool = False
+    old: Recipe,
+    new: Recipe,
+    *,
+    old_family: Family | None,
+    new_family: Family,
+    moved: tuple[str, str] | None = None,
 ) -> Transition:
     """The cheapest valid path from ``old`` to ``new``.
 
-    ``old_family`` is None when the old model cannot be asked any more; ``moved`` says that the store is another one.
+    ``old_family`` is None when the old model cannot be asked any more; ``moved`` are the URLs of the old and the new
+    store when it is another one (empty: a store that has none).
     """
     embedding = _embedding_path(old, new, old_family, new_family)
-    texts = _text_reasons(old, new)
-    shape = _shape_reasons(old, new, moved=moved)
+    texts = text_reasons(old, new)
+    shape = _shape_reasons(old, new, moved)
     if embedding.path in {"embed", "derive"}:
         return Transition(embedding.path, (*embedding.reasons, *texts, *shape))
     if texts:
@@ -69,7 +78,7 @@ def transition(
 
 def derivable(old: Embedding, new: Embedding, *, old_family: Family | None, new_family: Family) -> str | None:
     """Why vectors of ``new`` can be made of those of ``old`` without the model, None when they cannot."""
-    if old_family is None or (old_family.name, old_family.revision) != (new_family.name, new_family.revision):
+    if not same_model(old, new, old_family=old_family, new_family=new_family):
         return None
     if old.document_prefix != new.document_prefix or _finer(new.precision, old.precision):
         return None
@@ -77,9 +86,11 @@ def derivable(old: Embedding, new: Embedding, *, old_family: Family | None, new_
         return None  # the length is lost
     if new.dimensions > old.dimensions:
         return None
-    if new.dimensions < old.dimensions and new.dimensions not in old_family.dimensions:
+    if new.dimensions < old.dimensions and new.dimensions not in (old_family or new_family).dimensions:
         return None
     parts = []
+    if new_family.same_as == old.model != new.model:
+        parts.append(f"model {old.model!r} -> {new.model!r}, declared to be the same")
     if new.dimensions < old.dimensions:
         parts.append(f"dimensions {old.dimensions} -> {new.dimensions} (Matryoshka: the leading ones)")
     if new.precision != old.precision:
@@ -87,6 +98,13 @@ def derivable(old: Embedding, new: Embedding, *, old_family: Family | None, new_
     if new.normalize and not old.normalize:
         parts.append("vectors are normalised")
     return "; ".join(parts) or "the same vectors"
+
+
+def same_model(old: Embedding, new: Embedding, *, old_family: Family | None, new_family: Family) -> bool:
+    """Whether two embeddings call one model: of one family and revision, or declared to be the same."""
+    if new_family.same_as == old.model or (old_family is not None and old_family.same_as == new.model):
+        return True
+    return old_family is not None and (old_family.name, old_family.revision) == (new_family.name, new_family.revision)
 
 
 def _embedding_path(old: Recipe, new: Recipe, old_family: Family | None, new_family: Family) -> Transition:
@@ -117,23 +135,14 @@ def _space_reasons(old: Embedding, new: Embedding) -> tuple[str, ...]:
     )
 
 
-def _text_reasons(old: Recipe, new: Recipe) -> tuple[str, ...]:
-    reasons = []
-    if old.chunking != new.chunking:
-        reasons.append(f"chunking {_words(old)} -> {_words(new)}")
-    if old.text != new.text:
-        reasons.append(f"text template {old.text.template!r} -> {new.text.template!r}")
-    return tuple(reasons)
-
-
-def _shape_reasons(old: Recipe, new: Recipe, *, moved: bool) -> tuple[str, ...]:
+def _shape_reasons(old: Recipe, new: Recipe, moved: tuple[str, str] | None) -> tuple[str, ...]:
     reasons = []
     if old.metric != new.metric:
         reasons.append(f"metric {old.metric} -> {new.metric}")
     if dict(old.index) != dict(new.index):
         reasons.append(f"index {dict(old.index)} -> {dict(new.index)}")
-    if moved:
-        reasons.append("another store")
+    if moved is not None:
+        reasons.append("store " + " -> ".join(_store_words(url) for url in moved))
     return tuple(reasons)
 
 
@@ -142,21 +151,14 @@ def _words(recipe: Recipe) -> str:
     return f"{part.kind}({part.max_tokens}, overlap {part.overlap}, version {part.version})"
 
 
-def decide(
-    old: Recipe, new: Recipe, path: Transition, *, old_family: Family | None, new_family: Family, texts: int
-) -> Decision:
-    """The answer to "must I re-embed?" for a transition over so many texts, with its grounds."""
-    grounds = [f"space {old.space} -> {new.space}" if old.space != new.space else f"space {old.space} stays"]
-    if old.embedding.dimensions != new.embedding.dimensions:
-        grounds.append(f"dimensions {old.embedding.dimensions} -> {new.embedding.dimensions}")
-    grounds += path.reasons
-    if path.path == "embed" and old_family is None:
-        grounds.append(
-            f"{old.embedding.model!r} cannot be loaded here, so nobody knows whether its vectors would serve"
-        )
-        return Decision("cannot tell", path.path, tuple(grounds))
-    hints = cheaper(old, new, old_family=old_family, new_family=new_family, texts=texts)
-    return Decision("always" if path.path == "embed" else "not needed", path.path, tuple(grounds), tuple(hints))
+def text_reasons(old: Recipe, new: Recipe) -> tuple[str, ...]:
+    """Why other texts are embedded than before: the chunker, its parameters, the text template."""
+    reasons = []
+    if old.chunking != new.chunking:
+        reasons.append(f"chunking {_words(old)} -> {_words(new)}")
+    if old.text != new.text:
+        reasons.append(f"text template {old.text.template!r} -> {new.text.template!r}")
+    return tuple(reasons)
 
 
 _PRECISIONS: Sequence[str] = ("float32", "float16", "int8", "binary")
@@ -166,23 +168,12 @@ def _finer(wanted: str, held: str) -> bool:
     return _PRECISIONS.index(wanted) < _PRECISIONS.index(held)
 
 
-def cheaper(old: Recipe, new: Recipe, *, old_family: Family | None, new_family: Family, texts: int) -> list[str]:
-    """What would cost less than ``new``, if there is anything: keep a part, embed nothing."""
-    found = transition(old, new, old_family=old_family, new_family=new_family)
-    if found.path != "embed":
-        return []
-    kept = {
-        "dimensions": f"keep {old.embedding.dimensions} dimensions",
-        "document_prefix": f"keep the document prefix {old.embedding.document_prefix!r}",
-        "normalize": "keep the normalisation",
-        "precision": f"keep the precision {old.embedding.precision}",
-    }
-    rest = "only new chunk texts" if _text_reasons(old, new) else "0 texts"
-    hints = []
-    for name, words in kept.items():
-        if getattr(old.embedding, name) == getattr(new.embedding, name):
-            continue
-        other = replace(new, embedding=replace(new.embedding, **{name: getattr(old.embedding, name)}))
-        if transition(old, other, old_family=old_family, new_family=new_family).path != "embed":
-            hints.append(f"{words}: {rest} instead of {texts:,}")
-    return hints
+def _store_words(url: str) -> str:
+    return without_credentials(url) or "a store handed in as an object"
+
+
+def without_credentials(url: str) -> str:
+    """A store's URL as it may be shown: without user, password and parameters."""
+    scheme, mark, rest = re.split("[?#]", url, maxsplit=1)[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    return scheme + mark + authority.rpartition("@")[2] + slash + path

@@ -18,6 +18,7 @@ from regen.ports.placements import Work
 
 BATCH_DOCUMENTS: Final = 1_000
 BATCH_BYTES: Final = 8_000_000
+COPYING: Final[tuple[Action, ...]] = ("copy_vectors", "derive_vectors")
 
 
 @dataclass(slots=True)
@@ -42,7 +43,8 @@ class _Owed:
 class Lane:
     """One generation, there already or yet to be made (None), and what bringing it up to date would come to.
 
-    ``rate`` is texts per second as measured on this machine, None when nothing was. ``feeders`` are lanes that are
+    ``rate`` and ``copy_rate`` are texts embedded and chunks copied per second as measured on this machine, None when
+    nothing was. ``feeders`` are lanes that are
     brought up to date before this one and whose vectors serve it: what they gain needs no embedding here. While they
     are still being counted texts are only noted; :meth:`settle` counts those that no feeder has gained.
     """
@@ -55,6 +57,7 @@ class Lane:
     reader: CatalogReader
     cache: VectorCache | None = None
     rate: float | None = None
+    copy_rate: float | None = None
     feeders: list[Lane] = field(default_factory=list)
     tallies: dict[Action, Tally] = field(default_factory=dict)
     _counted: set[int] = field(default_factory=set)
@@ -149,10 +152,15 @@ class Lane:
         return bool(self._counted)
 
     def step(self, action: Action, reason: str) -> Step:
-        """One step with its price and an estimate of its time: texts / measured rate."""
+        """One step with its price and an estimate of its time.
+
+        Texts / rate of embedding, and for what is copied or derived chunks / rate of copying, as far as measured.
+        """
         tally = self.tally(action)
         price = self.embedder.info.price_per_million_tokens
-        seconds = round(tally.texts / self.rate, 3) if self.rate else 0.0
+        seconds = tally.texts / self.rate if self.rate else 0.0
+        if action in COPYING and self.copy_rate:
+            seconds += tally.chunks / self.copy_rate
         return Step(
             action,
             reason,
@@ -161,7 +169,7 @@ class Lane:
             tally.texts,
             tally.tokens,
             tally.tokens * price / 1e6,
-            seconds,
+            round(seconds, 3),
         )
 
 

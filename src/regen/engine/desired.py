@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
+from regen.core.decision import Case, Evidence, decide
 from regen.core.plan import Step
 from regen.core.recipe import Recipe
-from regen.core.transition import Family, Transition, decide, transition
+from regen.core.transition import Family, Transition, transition
 from regen.engine.counting import Lane
 from regen.engine.donors import donors_for, giving_order
+from regen.engine.evidence import Witness
 from regen.engine.models import Models
 from regen.engine.planning import Build, DryRun, Planner
+from regen.engine.room import require_room, room_for
 from regen.engine.scan import Scanner
 from regen.engine.stores import Stores
 from regen.errors import CatalogError
@@ -67,7 +71,7 @@ def desired(catalog: Catalog, alias: str, current: list[Generation], models: Mod
         models.recipe,
         old_family=models.family(live.recipe.embedding),
         new_family=_family(models),
-        moved=not stores.holds(live),
+        moved=None if stores.holds(live) else (live.store, stores.name),
     )
     return Desired(live, fitting, path)
 
@@ -85,13 +89,18 @@ def _family(models: Models) -> Family:
 
 @dataclass(frozen=True, slots=True)
 class PlanMaker:
-    """Makes dry runs: of the documents alone, and of the generation that the configuration asks for."""
+    """Makes dry runs: of the documents alone, and of the generation that the configuration asks for.
+
+    ``witness`` measures what speaks for and against embedding anew; without one nothing is measured, as for the dry run
+    by which ``apply`` checks a plan.
+    """
 
     catalog: Catalog
     models: Models
     stores: Stores
     cache: VectorCache | None
     promote: bool
+    witness: Witness | None = None
 
     def dry_run(
         self, scanner: Scanner, wanted: Desired, current: list[Generation], *, allow_mass_delete: bool
@@ -105,6 +114,9 @@ class PlanMaker:
             build.lane.feed(followers)
         planner = Planner(scanner, self.catalog, followed, followers, build)
         found = planner.run(allow_mass_delete=allow_mass_delete, recipe=self.models.recipe.fingerprint)
+        if live is not None and wanted.path.path == "query":
+            amends = f"{wanted.path.reasons[0]}: new query space, 0 texts, no document work"
+            found.plan = replace(found.plan, amends=amends, decision=decide(self._case(live, wanted)))
         if self.promote and wanted.to_promote:
             assert wanted.fitting is not None
             step = Step("promote", f"generation {wanted.fitting.number} is ready, and migration.promote is auto")
@@ -123,16 +135,29 @@ class PlanMaker:
 
     def _build(self, wanted: Desired, current: list[Generation]) -> Build:
         assert wanted.live is not None
-        recipe, old = self.models.recipe, wanted.live.recipe
-        decision = decide(
-            old,
-            recipe,
+        recipe, live = self.models.recipe, wanted.live
+        evidence = self.witness.gather(live, wanted.path) if self.witness else Evidence()
+        case = replace(self._case(live, wanted), evidence=evidence)
+        lane = self._lane(wanted.fitting, recipe, current)
+        if self.witness is not None and self.witness.rate is not None:
+            lane.rate = self.witness.rate  # the wanted model's own, where it was asked for a sample
+        return Build(
+            lane,
             wanted.path,
-            old_family=self.models.family(old.embedding),
-            new_family=_family(self.models),
-            texts=self.catalog.counts(wanted.live.number).chunks,
+            self.promote,
+            decide=lambda new_texts: decide(replace(case, new_texts=new_texts)),
+            room=partial(room_for, self.stores.configured, recipe),
         )
-        return Build(self._lane(wanted.fitting, recipe, current), wanted.path, self.promote, decision)
+
+    def _case(self, live: Generation, wanted: Desired) -> Case:
+        return Case(
+            live.recipe,
+            self.models.recipe,
+            wanted.path,
+            old_family=self.models.family(live.recipe.embedding),
+            new_family=_family(self.models),
+            texts=self.catalog.counts(live.number).chunks,
+        )
 
     def _lane(self, generation: Generation | None, recipe: Recipe, current: list[Generation]) -> Lane:
         embedder = self.models.embedder if generation is None else self.models.embedder_for(generation)
@@ -145,4 +170,14 @@ class PlanMaker:
             self.catalog,
             self.cache,
             self.catalog.rate(),
+            self.catalog.copy_rate(),
         )
+
+
+def require_room_for(wanted: Desired, catalog: Catalog, stores: Stores, recipe: Recipe) -> None:
+    """Raise StoreError, before anything is begun, when the generation to be built would fill the disk."""
+    if wanted.live is None or not wanted.to_build:
+        return
+    held = 0 if wanted.fitting is None else catalog.counts(wanted.fitting.number).chunks
+    missing = max(0, catalog.counts(wanted.live.number).chunks - held)
+    require_room(stores.configured, recipe, missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,6 +13,7 @@ from regen.core.transition import Transition
 from regen.engine.counting import BATCH_DOCUMENTS, Lane, chunks_of
 from regen.engine.embedding import Slot
 from regen.engine.prepare import Task
+from regen.engine.room import Room
 from regen.engine.scan import Scanner, ScanPlan, dry_scan
 from regen.ports.catalog import CatalogReader
 from regen.ports.placements import Work
@@ -27,8 +28,12 @@ _REASONS: Final[dict[Action, str]] = {
 _ORDER: Final[tuple[Action, ...]] = (
     "update_access", "place_documents", "replace_documents", "update_metadata", "delete_documents",
 )  # fmt: skip
-_POINT_OVERHEAD: Final = 600
-"""Bytes of a point beside its vector: text, ids and payload, measured with LanceDB on 500-character texts."""
+_STRATEGIES: Final = {
+    "in_place": "no other recipe is asked for: every generation is brought in step where it is",
+    "first": "there is no generation yet: the first one is built, and goes live when it is complete",
+    "rebuild": "auto: a generation of its own beside the live one, which goes on answering; to switch, and to go back, "
+    "takes milliseconds",
+}
 
 
 @dataclass(slots=True)
@@ -41,12 +46,17 @@ class DryRun:
 
 @dataclass(slots=True)
 class Build:
-    """A generation to be built (or gone on with) beside the live one, and the path that makes it cheapest."""
+    """A generation to be built (or gone on with) beside the live one, and the path that makes it cheapest.
+
+    ``decide`` answers "must I re-embed?" when it is known how many texts are new, ``room`` tells what so many more
+    chunks take.
+    """
 
     lane: Lane
     path: Transition
     promote: bool
-    decision: Decision
+    decide: Callable[[int], Decision]
+    room: Callable[[int], Room]
 
 
 @dataclass(slots=True)
@@ -85,7 +95,7 @@ class Planner:
         if self.build is not None:
             self.build.lane.settle()
             for works in self.build.lane.behind(self.reader.head()):
-                self._count_built([work for work in works if work.doc_id not in elsewhere])
+                self._count_built([work for work in works if work.doc_id not in elsewhere], counted=self._behind)
         self._count_vanished(scanned)
         return DryRun(self._plan(scanned, recipe, allow_mass_delete=allow_mass_delete), scanned.changes)
 
@@ -95,7 +105,8 @@ class Planner:
             for lane in self.followers:
                 self._count_followed(lane, pending)
             if self.build is not None:
-                self._count_built([work for _, work in pending])
+                works = [work for _, work in pending]
+                self._count_built(works, counted={work.doc_id for work in works})
 
     def _count_followed(self, lane: Lane, pending: Sequence[tuple[Action | None, Work]]) -> None:
         works = _placed(lane, [work for _, work in pending])
@@ -118,16 +129,18 @@ class Planner:
         self._behind.add(task.work.doc_id)
         return new
 
-    def _count_built(self, works: Sequence[Work]) -> None:
+    def _count_built(self, works: Sequence[Work], *, counted: set[str]) -> None:
+        """Count what a build does for these documents; those in ``counted`` are in another step's number already."""
         assert self.build is not None
         lane, copying = self.build.lane, _copying(self.build.path)
         batch = lane.prepare(_placed(lane, works))
         sent = lane.sent(batch)
         for task in batch.tasks:
-            lane.tally("create_generation").documents += 1
             embedded = sum(id(slot) in sent for slot in task.slots)
             _add(lane, "embed_chunks", embedded)
             _add(lane, copying, len(task.slots) - embedded)
+            if task.slots and task.work.doc_id not in counted:
+                lane.tally("embed_chunks" if embedded else copying).documents += 1
         lane.count_texts(lane.unheld(batch), _embedding)
 
     def _count_vanished(self, scanned: ScanPlan) -> None:
@@ -157,6 +170,7 @@ class Planner:
             numbers = ", ".join(str(number) for number in sorted(one.number for one in self.followers))
             notes.append(f"chunks and texts are those of generations {numbers} together, which all follow every change")
         first = lane.generation.number if lane.generation else None
+        strategy = "first" if first is None else "rebuild" if build else "in_place"
         return Plan(
             steps=tuple(steps),
             from_generation=first,
@@ -164,10 +178,11 @@ class Planner:
             catalog_revision=scanned.revision,
             source_digest=scanned.digest,
             recipe=recipe,
-            strategy="in_place" if lane.generation and not build else "rebuild",
+            strategy="rebuild" if strategy == "first" else strategy,
+            strategy_reason=_STRATEGIES[strategy],
             allow_mass_delete=allow_mass_delete,
-            notes=(*notes, *(_storage(build) if build else ())),
-            decision=_counted(build) if build else None,
+            notes=(*notes, build.room(_chunks(build)).words()) if build else tuple(notes),
+            decision=build.decide(_new_texts(build)) if build else None,
         )
 
 
@@ -179,40 +194,34 @@ def _sum(steps: Sequence[Step]) -> Step:
 
 def _add(lane: Lane, action: Action, chunks: int) -> None:
     if chunks:
-        tally = lane.tally(action)
-        tally.documents += 1
-        tally.chunks += chunks
+        lane.tally(action).chunks += chunks
 
 
 def _build_steps(build: Build) -> list[Step]:
     lane, why = build.lane, "; ".join(build.path.reasons)
     steps = []
     if lane.generation is None:
-        steps.append(replace(lane.step("create_generation", why), chunks=0))
+        steps.append(Step("create_generation", why))
     reasons: dict[Action, str] = {
         "copy_vectors": "another generation holds these texts in the same space",
         "derive_vectors": f"vectors are made of those that are there: {why}",
         "embed_chunks": "no generation and no cache holds these texts in the new space",
     }
     steps += [lane.step(action, reason) for action, reason in reasons.items() if action in lane.tallies]
+    if lane.generation is not None and not steps:
+        steps.append(Step("build_index", "every text is in it already: it is tended, and called ready"))
     if build.promote:
         steps.append(Step("promote", "migration.promote is auto"))
     return steps
 
 
-def _counted(build: Build) -> Decision:
-    """The decision with what was counted: a new chunker embeds only the texts that are new."""
-    texts = build.lane.tally("embed_chunks").texts if "embed_chunks" in build.lane.tallies else 0
-    if build.path.path not in {"rechunk", "derive"} or not texts:
-        return build.decision
-    ground = f"{texts:,} chunk texts are new; all others copy their vectors"
-    return replace(build.decision, must_embed="always", grounds=(*build.decision.grounds, ground))
+def _new_texts(build: Build) -> int:
+    """Texts that only the new recipe has: with another chunker those that no vector can be copied for."""
+    return build.lane.tally("embed_chunks").texts if "embed_chunks" in build.lane.tallies else 0
 
 
-def _storage(build: Build) -> list[str]:
-    chunks = sum(build.lane.tallies[a].chunks for a in build.lane.tallies if a != "create_generation")
-    size = chunks * (build.lane.recipe.embedding.dimensions * 4 + _POINT_OVERHEAD) / 1e6
-    return [f"both generations together need about {size:,.0f} MB more than now, until the old one is retired"]
+def _chunks(build: Build) -> int:
+    return sum(tally.chunks for tally in build.lane.tallies.values())
 
 
 def _target(first: int | None, build: Build | None, reader: CatalogReader) -> int:

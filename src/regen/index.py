@@ -28,7 +28,8 @@ from regen.core.results import (
 )
 from regen.engine import probes
 from regen.engine.adopting import Adopter
-from regen.engine.desired import Desired, PlanMaker, desired
+from regen.engine.desired import Desired, PlanMaker, desired, require_room_for
+from regen.engine.evidence import Witness
 from regen.engine.lifecycle import Approval
 from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
@@ -194,10 +195,12 @@ class Index:
         """Run exactly a plan's steps (I9), or plan and run.
 
         Brings the documents in step; if the configuration asks for another recipe, builds its generation (or goes on
-        building it) and leaves it ready, or live with ``promote="auto"``. Raises StalePlan when the world moved on.
+        building it) and leaves it ready, or live with ``promote="auto"``. Raises StalePlan when the world moved on,
+        StoreError when the disk has no room for it; then nothing was begun.
         """
         changes = None if plan is None else self._require_fresh(plan)
         allow = allow_mass_delete if plan is None else plan.allow_mass_delete
+        require_room_for(self._desired(), self._catalog, self._stores, self.recipe)
 
         def log() -> DocumentCounts:
             if self._source is None:
@@ -345,9 +348,16 @@ class Index:
         """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""
         return self._catalog.flag(list(ids), flagged=flagged)
 
-    def plan(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> Plan:
-        """What would restore consistency, with exact counts and reasons. Changes nothing."""
-        return self._dry_run(allow_mass_delete, progress).plan
+    def plan(
+        self, *, allow_mass_delete: bool = False, sample: int | None = 0, progress: OnProgress | None = None
+    ) -> Plan:
+        """What would restore consistency, with exact counts and reasons. Changes nothing.
+
+        ``sample`` is how many texts, beside the probe texts, the wanted model may be sent to measure what it changes
+        (None: 200 if it runs in this process and costs nothing, else none).
+        """
+        witness = Witness(self.alias, self._catalog, self._models, self._stores, sample)
+        return self._dry_run(allow_mass_delete, progress, witness).plan
 
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
@@ -434,9 +444,11 @@ class Index:
     def _desired(self) -> Desired:
         return desired(self._catalog, self.alias, self._writer.current(), self._models, self._stores)
 
-    def _dry_run(self, allow_mass_delete: bool, progress: OnProgress | None) -> DryRun:
+    def _dry_run(
+        self, allow_mass_delete: bool, progress: OnProgress | None, witness: Witness | None = None
+    ) -> DryRun:
         source = self._source or registry.make_source({"kind": "push"}, self._root)
-        maker = PlanMaker(self._catalog, self._models, self._stores, self._cache, self._promote)
+        maker = PlanMaker(self._catalog, self._models, self._stores, self._cache, self._promote, witness)
         return maker.dry_run(
             self._scanner(source, progress),
             self._desired(),

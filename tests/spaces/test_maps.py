@@ -80,6 +80,7 @@ def test_shuffled_pairs_are_caught(kind: MapKind) -> None:
     wrong = fit(kind, source, np.random.default_rng(1).permutation(target), seed=0)
     assert wrong.score.problem is not None
     assert "shuffled pairs" in wrong.score.problem
+    assert "another prefix" in wrong.score.problem
 
 
 def test_the_score_is_held_out() -> None:

@@ -52,7 +52,8 @@ class MapScore:
             return None
         return (
             f"the map finds {self.recall:.0%} of the true neighbours of held-out texts, one fitted on shuffled pairs "
-            f"{self.shuffled_recall:.0%} (cosine {self.cosine:.3f} against {self.shuffled_cosine:.3f})"
+            f"{self.shuffled_recall:.0%} (cosine {self.cosine:.3f} against {self.shuffled_cosine:.3f}): the pairs may "
+            "not be of the same texts, or embedded with another prefix or revision than the space has"
         )
 
 

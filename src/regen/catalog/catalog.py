@@ -8,9 +8,10 @@ from regen.catalog.evaluations import Evaluations
 from regen.catalog.generations import Generations
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
+from regen.catalog.rollouts import Rollouts
 from regen.catalog.usage import Usage
 from regen.catalog.work import WorkQueue
 
 
-class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits):
+class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits, Rollouts):
     """Implements ``regen.ports.catalog.Catalog``."""

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import sqlite
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
 from regen.catalog.leases import require
+from regen.catalog.rollouts import end_rollout
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.recipe import Recipe
 from regen.errors import AliasMoved, CatalogError, NotFound, NotPromotable
@@ -199,7 +200,12 @@ class Generations(Database):
                 )
             version = route.version + 1
             switched = {"live": to, "previous": route.live, "version": version}
-            connection.execute(update(schema.aliases).where(schema.aliases.c.alias == alias).values(**switched))
+            connection.execute(
+                update(schema.aliases)
+                .where(schema.aliases.c.alias == alias)
+                .values(**switched, rollout=None, rollout_version=None)
+            )
+            end_rollout(connection, alias, reason, at)
             connection.execute(
                 insert(schema.alias_history).values(
                     alias=alias,
@@ -335,4 +341,6 @@ _ROUTE = select(
     schema.aliases.c.version,
     exists().where(_docs.access.is_not(None)),
     _DROPS.scalar_subquery(),
+    schema.aliases.c.rollout,
+    schema.aliases.c.rollout_version,
 ).where(schema.aliases.c.alias == bindparam("alias"))

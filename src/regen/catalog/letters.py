@@ -94,6 +94,18 @@ class Letters(Database):
                     )
                 )
 
+    def pay(self, entry: int | None, cost: Cost, *, at: float) -> int:
+        """Add a call to an entry of the account, or (None) open one with it; the entry's id."""
+        table = schema.costs
+        values = {"texts": cost.texts, "tokens": cost.tokens, "usd": cost.usd}
+        with self.writing() as connection:
+            if entry is None:
+                opened = insert(table).values(generation=cost.generation, model=cost.model, spent_at=at, **values)
+                return int(connection.execute(opened).inserted_primary_key[0])
+            added = {name: table.c[name] + value for name, value in values.items()}
+            connection.execute(table.update().where(table.c.id == entry).values(spent_at=at, **added))
+            return entry
+
     def copy_rate(self) -> float | None:
         """Chunks per second over the last builds that embedded nothing: all their vectors were copied or derived."""
         results = [result for result in self._last_runs("build") if not result.get("embedded_texts")]

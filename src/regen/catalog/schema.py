@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -154,6 +154,26 @@ aliases = Table(
     Column("live", Integer),
     Column("previous", Integer),
     Column("version", Integer, nullable=False),
+    Column("rollout", Integer),
+    Column("rollout_version", Integer),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("alias", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("candidate", Integer, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
 )
 
 alias_history = Table(
@@ -195,7 +215,13 @@ queries = Table(
     Column("returned", Text, nullable=False),
     Column("clicked", Text, nullable=False),
     Column("asked_at", Float, nullable=False),
+    Column("rollout", Integer),
+    Column("arm", Text, nullable=False, server_default=text("''")),
+    Column("milliseconds", Float, nullable=False, server_default=text("0")),
+    Column("failed", Boolean, nullable=False, server_default=false()),
+    Column("teams", Text, nullable=False, server_default=text("'[]'")),
     Index("queries_by_time", "alias", "asked_at"),
+    Index("queries_by_rollout", "rollout", "asked_at"),
 )
 
 leases = Table(

@@ -16,6 +16,7 @@ from regen.core.recipe import Recipe
 from regen.core.results import ChangeRecord, DeadLetter
 from regen.ports.auditing import AuditReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
+from regen.ports.rollouts import RolloutReader, RolloutWriter
 
 GenerationState: TypeAlias = Literal["building", "ready", "live", "retained", "retired", "aborted"]
 CURRENT_STATES: tuple[GenerationState, ...] = ("building", "ready", "live", "retained")
@@ -62,7 +63,8 @@ class Route:
     """Where an alias points. ``version`` is what a switch compares and swaps.
 
     ``restricted`` tells whether any document has an access list: where none has, no store need filter by it.
-    ``drops`` is what :meth:`CatalogReader.drops` returns.
+    ``drops`` is what :meth:`CatalogReader.drops` returns. ``rollout`` is the id of the rollout under way, if there is
+    one, and ``rollout_version`` changes whenever it does.
     """
 
     alias: str
@@ -71,6 +73,8 @@ class Route:
     version: int
     restricted: bool = False
     drops: int = 0
+    rollout: int | None = None
+    rollout_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,36 +92,6 @@ class Switch:
     switched_at: float
     evaluation: int | None = None
     forced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KeptEvaluation:
-    """An evaluation as the catalog keeps it: what it was about, its verdict, and its JSON.
-
-    ``head`` is the change log's position when it was made; ``fingerprint`` is of the candidate's recipe and the gate.
-    """
-
-    id: int
-    alias: str
-    generation: int
-    against: int | None
-    verdict: str
-    fingerprint: str
-    head: int
-    evaluated_at: float
-    result: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedQuery:
-    """One search of the query log. ``returned`` and ``clicked`` are document ids, best first."""
-
-    id: str
-    text: str
-    generation: int
-    returned: tuple[str, ...]
-    clicked: tuple[str, ...]
-    asked_at: float
 
 
 @dataclass(slots=True)
@@ -174,7 +148,7 @@ class PastState:
     version: str | None = None
 
 
-class CatalogReader(AuditReader, Protocol):
+class CatalogReader(AuditReader, RolloutReader, Protocol):
     """All questions; no method changes anything."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -299,24 +273,12 @@ class CatalogReader(AuditReader, Protocol):
         """The number of queries that the most queried ``share`` of the documents reach; at least 1."""
         ...
 
-    def evaluations(self, alias: str, generation: int | None = None, limit: int = 20) -> list[KeptEvaluation]:
-        """Evaluations, of one generation or of all, newest first."""
-        ...
-
-    def logged_queries(self, alias: str, *, since: float = 0.0, limit: int = 10_000) -> list[LoggedQuery]:
-        """The query log, newest first."""
-        ...
-
-    def spent_on(self, generation: int) -> float:
-        """US dollars that filling and following one generation has cost so far."""
-        ...
-
     def alive(self) -> int:
         """How many documents exist."""
         ...
 
 
-class Catalog(CatalogReader, Protocol):
+class Catalog(CatalogReader, RolloutWriter, Protocol):
     """The questions and the writes. Every write is one transaction."""
 
     def log(
@@ -357,29 +319,6 @@ class Catalog(CatalogReader, Protocol):
 
     def pause(self, generation: int, why: str | None) -> None:
         """Pause a generation's backfill, saying who did and why, or (None) let it go on. Raises NotFound."""
-        ...
-
-    def record_evaluation(
-        self,
-        alias: str,
-        generation: int,
-        *,
-        against: int | None,
-        verdict: str,
-        fingerprint: str,
-        head: int,
-        at: float,
-        result: Mapping[str, Any],
-    ) -> int:
-        """Keep an evaluation; its id."""
-        ...
-
-    def log_queries(self, alias: str, queries: Sequence[LoggedQuery]) -> None:
-        """Keep searches for the query log."""
-        ...
-
-    def note_clicks(self, query_id: str, doc_ids: Sequence[str]) -> None:
-        """Record which documents a user took from a logged search. Raises NotFound for an unknown query."""
         ...
 
     def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
@@ -522,10 +461,6 @@ class Catalog(CatalogReader, Protocol):
         self, verb: str, *, started: float, finished: float, result: Mapping[str, Any], costs: Sequence[Cost]
     ) -> None:
         """Keep what a verb did and what it cost."""
-        ...
-
-    def forget_queries(self, before: float) -> None:
-        """Remove logged queries older than a time, in seconds since the epoch."""
         ...
 
     def purge(self, *, changes_before: float) -> Purged:

@@ -16,7 +16,8 @@ from regen.evaluation.judged import JudgedCollection, problems_with
 from regen.evaluation.measures import check_measures, depth_needed, evidence_kept, means, measure
 from regen.evaluation.outcome import Arm, CheckResult, Evaluation, Latency, QueryOutcome, Signal
 from regen.evaluation.signals import drift
-from regen.ports.catalog import Catalog, KeptEvaluation
+from regen.ports.catalog import Catalog
+from regen.ports.rollouts import KeptEvaluation
 from regen.quality.running import Load, Run, run_collection, run_load
 from regen.quality.settings import EvaluationSettings
 from regen.quality.subject import Subject

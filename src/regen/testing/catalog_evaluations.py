@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from regen.errors import NotFound
-from regen.ports.catalog import Catalog, Cost, LoggedQuery
+from regen.errors import AliasMoved, NotFound, NotPromotable
+from regen.ports.catalog import Catalog, Cost
+from regen.ports.rollouts import LoggedQuery, Rollout
 from regen.testing.catalog_cases import ALIAS, RECIPE, CatalogHooks, make_generation
 
 
@@ -81,6 +82,93 @@ class EvaluationCases(CatalogHooks):
         assert catalog.logged_queries(ALIAS)[0].clicked == ("b", "a")
         with pytest.raises(NotFound):
             catalog.note_clicks("q9", ["a"])
+        found = catalog.logged_query("q1")
+        assert found is not None
+        assert found.clicked == ("b", "a")
+        assert catalog.logged_query("q9") is None
+
+    def test_queries_of_a_rollout(self, catalog: Catalog) -> None:
+        """What a search was part of is kept, and can be asked for by rollout and time."""
+        part = LoggedQuery("q2", "text", 2, ("a", "b"), (), 20.0, 7, "candidate", 1.5, True, ("baseline", None))
+        catalog.log_queries(ALIAS, [query("q1", 10.0), part, query("q3", 30.0)])
+        assert catalog.logged_queries(ALIAS, rollout=7) == [part]
+        assert catalog.logged_queries(ALIAS, rollout=7, until=20.0) == []
+        assert [item.id for item in catalog.logged_queries(ALIAS, since=10.0, until=30.0)] == ["q2", "q1"]
+
+
+def start(catalog: Catalog, candidate: int, **more: Any) -> Rollout:
+    """Begin a canary of a generation."""
+    given = {"weight": 0.1, "settings": {"interval": 60}, "state": {}, "actor": "ann", "reason": "try", "at": 5.0}
+    return catalog.start_rollout(ALIAS, "canary", candidate, **{**given, **more})
+
+
+class RolloutCases(CatalogHooks):
+    """How searches are answered while two generations serve."""
+
+    def ready(self, catalog: Catalog) -> tuple[int, int]:
+        """A live generation and a ready one."""
+        first, second = make_generation(catalog).number, make_generation(catalog).number
+        catalog.go_live(ALIAS, first, at=1.0, reason="complete")
+        catalog.mark_ready(second, at=2.0)
+        return first, second
+
+    def test_a_rollout_is_what_the_alias_names(self, catalog: Catalog) -> None:
+        """A search that reads the alias sees it, and sees every change of it."""
+        _, second = self.ready(catalog)
+        assert (catalog.route(ALIAS).rollout, catalog.rollout(ALIAS)) == (None, None)
+        begun = start(catalog, second)
+        assert catalog.rollout(ALIAS) == begun
+        assert (catalog.route(ALIAS).rollout, catalog.route(ALIAS).rollout_version) == (begun.id, begun.version)
+        changed = catalog.change_rollout(begun, at=6.0, weight=0.5, state={"step": 1}, reason="step up")
+        assert (changed.weight, changed.state, changed.reason, changed.changed_at) == (0.5, {"step": 1}, "step up", 6.0)
+        assert changed.settings == begun.settings
+        assert catalog.route(ALIAS).rollout_version == changed.version != begun.version
+
+    def test_one_rollout_at_a_time(self, catalog: Catalog) -> None:
+        """A second one is refused, also while the first is paused, until that has ended."""
+        _, second = self.ready(catalog)
+        begun = start(catalog, second)
+        with pytest.raises(NotPromotable):
+            start(catalog, second)
+        paused = catalog.change_rollout(begun, at=6.0, status="paused")
+        with pytest.raises(NotPromotable):
+            start(catalog, second)
+        catalog.change_rollout(paused, at=7.0, status="aborted", weight=0.0, reason="worse")
+        assert catalog.route(ALIAS).rollout is None
+        assert start(catalog, second).id != begun.id
+        assert [item.status for item in catalog.rollouts(ALIAS)] == ["running", "aborted"]
+
+    def test_changes_are_compared_and_swapped(self, catalog: Catalog) -> None:
+        """Of two who saw the same version, the second changes nothing."""
+        _, second = self.ready(catalog)
+        begun = start(catalog, second)
+        catalog.change_rollout(begun, at=6.0, weight=0.2)
+        with pytest.raises(AliasMoved):
+            catalog.change_rollout(begun, at=7.0, weight=0.9)
+        found = catalog.rollout(ALIAS)
+        assert found is not None
+        assert found.weight == 0.2
+
+    def test_a_switch_ends_the_rollout(self, catalog: Catalog) -> None:
+        """Whoever moves the alias itself has decided: in the same transaction nothing is divided any more."""
+        _, second = self.ready(catalog)
+        begun = start(catalog, second)
+        version = catalog.route(ALIAS).version
+        catalog.switch(ALIAS, second, expected=version, actor="ann", reason="promoted", at=9.0)
+        assert (catalog.route(ALIAS).rollout, catalog.rollout(ALIAS)) == (None, None)
+        ended = catalog.rollouts(ALIAS)[0]
+        assert (ended.id, ended.status, ended.reason) == (begun.id, "ended", "promoted")
+        with pytest.raises(AliasMoved):
+            catalog.change_rollout(begun, at=10.0, weight=1.0)
+
+    def test_nothing_serves_beside_itself(self, catalog: Catalog) -> None:
+        """The live generation is no candidate, and without a live one there is nothing to divide."""
+        number = make_generation(catalog).number
+        with pytest.raises(NotPromotable):
+            start(catalog, number)
+        catalog.go_live(ALIAS, number, at=1.0, reason="complete")
+        with pytest.raises(NotPromotable):
+            start(catalog, number)
 
     def test_what_a_generation_has_cost(self, catalog: Catalog) -> None:
         """The sum of all runs' costs of one generation."""

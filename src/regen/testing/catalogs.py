@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from regen.testing.catalog_auditing import AuditCases
 from regen.testing.catalog_cases import CatalogHooks
-from regen.testing.catalog_evaluations import EvaluationCases
+from regen.testing.catalog_evaluations import EvaluationCases, RolloutCases
 from regen.testing.catalog_log import LogCases
 from regen.testing.catalog_upkeep import GenerationCases, LeaseCases, LetterCases, PurgeCases, ThreadCases
 from regen.testing.catalog_work import CommitCases, DueCases, LookupCases
@@ -35,6 +35,7 @@ class CatalogConformance(
     PurgeCases,
     ThreadCases,
     EvaluationCases,
+    RolloutCases,
     AuditCases,
 ):
     """All catalog cases."""

@@ -129,6 +129,13 @@ def test_neighbours_that_stay(raw: NDArray[np.float32]) -> None:
     assert neighbour_overlap(raw, raw[:, :64]) < 1.0
 
 
+def test_neighbours_as_a_search_finds_them(raw: NDArray[np.float32]) -> None:
+    """A query that is not quantised itself keeps more neighbours of quantised vectors than one that is."""
+    bits = quantize(raw, "binary")
+    assert neighbour_overlap(raw, bits, queries=raw) > neighbour_overlap(raw, bits) + 0.02
+    assert neighbour_overlap(raw, raw, queries=raw) == 1.0
+
+
 def test_neighbours_of_very_few() -> None:
     """One vector has no neighbours to lose; two have each other."""
     assert neighbour_overlap(np.ones((1, 4), np.float32), np.ones((1, 4), np.float32)) == 1.0

@@ -12,7 +12,7 @@ from regen.cli.quantities import count, duration, money
 from regen.core.plan import Decision, Plan, Step, Totals
 
 _PATHS: Final[Mapping[str, str]] = {
-    "embed": "every text, by the new model",
+    "embed": "every text is embedded anew",
     "derive": "the new vectors are made of those that are there",
     "rechunk": "texts that both generations have copy their vectors",
     "copy": "the vectors are copied as they are",

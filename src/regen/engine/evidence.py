@@ -83,11 +83,12 @@ class Witness:
         free = info.local and info.price_per_million_tokens == 0
         if self.texts is None and not free and sample is not None:
             tokens = sum(len(text) // CHARACTERS_PER_TOKEN + 1 for text in (*sample.texts, *probes.TEXTS))
-            usd = tokens * info.price_per_million_tokens / 1e6
+            price = info.price_per_million_tokens
+            cost = f"${tokens * price / 1e6:.4f}" if price else "no price is set"
             count = len(sample.texts)
             self._remarks.append(
                 f"{info.name} was not asked, for it may cost something: `regen plan --sample {count}` sends it "
-                f"{count + len(probes.TEXTS)} texts (about {tokens:,} tokens, ${usd:.4f})"
+                f"{count + len(probes.TEXTS)} texts (about {tokens:,} tokens, {cost})"
             )
         return free if self.texts is None else self.texts > 0
 
@@ -179,8 +180,10 @@ class Witness:
         return list(found.values())
 
     def _compare_derived(self, old: Recipe, wanted: Recipe, sample: Sample) -> Neighbours | None:
-        derived = derivation(old.embedding, wanted.embedding)(sample.vectors)
-        found = _neighbours(sample.vectors, derived)
+        part = wanted.embedding
+        derived = derivation(old.embedding, part)(sample.vectors)
+        asked = derivation(old.embedding, replace(part, precision="float32"))(sample.vectors)
+        found = _neighbours(sample.vectors, derived, queries=asked)
         padded = np.zeros_like(sample.vectors)
         padded[:, : derived.shape[1]] = derived
         cosine = float((normalize(sample.vectors) * normalize(padded)).sum(axis=1).mean())
@@ -225,12 +228,12 @@ def _lowest(before: Vectors, now: Vectors) -> float:
     return float((normalize(before) * normalize(now)).sum(axis=1).min())
 
 
-def _neighbours(before: Vectors, after: Vectors) -> Neighbours | None:
+def _neighbours(before: Vectors, after: Vectors, *, queries: Vectors | None = None) -> Neighbours | None:
     count = len(after)
     if count < FEWEST:
         return None
     k = min(NEIGHBOURS, count // 4)
-    return Neighbours(count, k, neighbour_overlap(before, after, k))
+    return Neighbours(count, k, neighbour_overlap(before, after, k, queries=queries))
 
 
 def _bytes_in(store: Store, recipe: Recipe, chunks: int) -> float | None:

@@ -46,17 +46,20 @@ def quantize(vectors: Vectors, precision: Precision) -> Vectors:
     return np.where(vectors > 0, np.float32(1), np.float32(-1))
 
 
-def neighbour_overlap(before: Vectors, after: Vectors, k: int = 10) -> float:
-    """The mean share of each vector's k nearest neighbours (cosine) that it keeps, 0 to 1; for samples (n² work)."""
+def neighbour_overlap(before: Vectors, after: Vectors, k: int = 10, *, queries: Vectors | None = None) -> float:
+    """The mean share of each vector's k nearest neighbours (cosine) that it keeps, 0 to 1; for samples (n² work).
+
+    ``queries``, of the shape of ``after``, are what is compared with ``after`` where that is not ``after`` itself: a
+    search does not quantise its query.
+    """
     if len(before) < 2:
         return 1.0
     k = min(k, len(before) - 1)
-    first, second = _nearest(before, k), _nearest(after, k)
+    first, second = _nearest(before, before, k), _nearest(after if queries is None else queries, after, k)
     return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(first, second, strict=True)]))
 
 
-def _nearest(vectors: Vectors, k: int) -> NDArray[np.int64]:
-    unit = normalize(vectors)
-    scores = unit @ unit.T
+def _nearest(queries: Vectors, vectors: Vectors, k: int) -> NDArray[np.int64]:
+    scores = normalize(queries) @ normalize(vectors).T
     np.fill_diagonal(scores, -np.inf)
     return np.argpartition(-scores, k - 1, axis=1)[:, :k].astype(np.int64)

@@ -51,7 +51,7 @@ def test_judgments_lift_documents_that_come_first() -> None:
 
 @pytest.mark.usefixtures("real_data")
 def test_a_real_map_is_told_from_a_slipped_one() -> None:
-    """Between real models the map of true pairs passes control and canary; of pairs off by one row, the canary fails it."""
+    """Between real models the map of true pairs passes control and canary; one of pairs off by a row does not."""
     pair = cranfield()
     usable = np.flatnonzero(pair.old_documents.any(axis=1))
     old, new = pair.old_documents[usable], pair.new_documents[usable]

@@ -12,7 +12,7 @@ import numpy as np
 from regen.core.changes import Candidate, candidate
 from regen.core.documents import Document
 from regen.core.results import AdoptResult, Progress
-from regen.engine.embedding import Spent
+from regen.engine.account import Spent
 from regen.engine.writing import WriteSide
 from regen.errors import ConfigError, EmbedderError, ForeignVectors
 from regen.ports import AdoptableStore, ForeignColumns, ForeignRows, Vector, Vectors

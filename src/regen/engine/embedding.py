@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from regen.core.recipe import Recipe
+from regen.engine.account import Spent
 from regen.errors import BudgetExceeded, EmbedderContract, EmbedderError, RegenError, TextRejected
 from regen.ports import Embedder, Vector, VectorCache, Vectors
 from regen.spaces.derive import quantize
@@ -28,16 +29,6 @@ class Slot:
     text: str
     vector: Vector | None = None
     error: str | None = None
-
-
-@dataclass(slots=True)
-class Spent:
-    """What a run has sent to the model; ``tokens`` are exact where there is a price or a limit, else estimated."""
-
-    texts: int = 0
-    tokens: int = 0
-    usd: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Filling:
@@ -71,13 +62,11 @@ class TextEmbedder:
         spent: Spent,
         *,
         cache: VectorCache | None = None,
-        budget_usd: float | None = None,
         concurrency: int | None = None,
         exact_tokens: bool = False,
     ) -> None:
         self._embedder, self._recipe, self._cache = embedder, recipe, cache
-        self._budget = budget_usd
-        self._exact = exact_tokens or budget_usd is not None or embedder.info.price_per_million_tokens > 0
+        self._exact = exact_tokens or spent.purse.limit is not None or embedder.info.price_per_million_tokens > 0
         self._concurrency = max(1, concurrency or embedder.info.concurrency)
         self._pool = ThreadPoolExecutor(self._concurrency, "regen-embed") if self._concurrency > 1 else None
         self._failures_before_success = 0
@@ -205,17 +194,7 @@ class TextEmbedder:
 
     def _spend(self, texts: int, tokens: int) -> None:
         """Count before the call, so that a budget stops before it is passed and a retry is paid for."""
-        usd = tokens * self._embedder.info.price_per_million_tokens / 1e6
-        with self.spent.lock:
-            if self._budget is not None and self.spent.usd + usd > self._budget:
-                raise BudgetExceeded(
-                    f"the next call would cost ${usd:.4f} and pass the budget of ${self._budget:.2f} "
-                    f"(spent: ${self.spent.usd:.4f})",
-                    hint="raise limits.budget_usd and run the same command again: nothing is paid twice",
-                )
-            self.spent.texts += texts
-            self.spent.tokens += tokens
-            self.spent.usd += usd
+        self.spent.pay(texts, tokens, tokens * self._embedder.info.price_per_million_tokens / 1e6)
 
 
 def _stops_the_run(error: Exception) -> bool:

@@ -457,6 +457,10 @@ class Catalog(CatalogReader, RolloutWriter, Protocol):
         """Give a lease back; does nothing if it is not ours any more."""
         ...
 
+    def pay(self, entry: int | None, cost: Cost, *, at: float) -> int:
+        """Add the cost of a call to an entry of the account, or (None) open one with it; the entry's id."""
+        ...
+
     def record_run(
         self, verb: str, *, started: float, finished: float, result: Mapping[str, Any], costs: Sequence[Cost]
     ) -> None:

@@ -37,6 +37,15 @@ class EvaluationCases(CatalogHooks):
         with pytest.raises(NotFound):
             catalog.pause(number + 1, "typing error")
 
+    def test_calls_are_paid_for_one_by_one(self, catalog: Catalog) -> None:
+        """What a run pays is added to its own entry, and is on the account at once."""
+        first = catalog.pay(None, Cost(3, "hashing/8", 2, 20, 0.5), at=1.0)
+        second = catalog.pay(None, Cost(3, "hashing/8", 1, 10, 0.25), at=1.0)
+        assert catalog.pay(first, Cost(3, "hashing/8", 4, 40, 1.0), at=2.0) == first != second
+        other = catalog.pay(None, Cost(4, "hashing/8", 1, 1, 8.0), at=3.0)
+        assert other not in {first, second}
+        assert (catalog.spent_on(3), catalog.spent_on(4), catalog.total_cost()) == (1.75, 8.0, 9.75)
+
     def test_evaluations_are_kept(self, catalog: Catalog) -> None:
         """Newest first, of one generation or of all, with their JSON word for word."""
         about: dict[str, Any] = {"against": 1, "verdict": "hold", "fingerprint": "f", "head": 7, "at": 5.0}

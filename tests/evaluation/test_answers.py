@@ -93,6 +93,8 @@ def test_answers_that_cannot_be_judged_are_told(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="1 answer without passages: '1'"):
         make_claims(bare, QUESTIONS)
     assert make_claims(bare, QUESTIONS, {"1": ["Bees."]}).claims["1"].passages == ("Bees.",)
+    given = parse_answers([LINES[0]], "a")
+    assert make_claims(given, QUESTIONS, {}).claims["1"].passages == ()  # nothing was retrieved: the file's do not help
     with pytest.raises(EvaluationError, match=r"none of 1 answer \('1'\) is to one of 1 query \('x'\)"):
         make_claims(bare, {"x": "?"})
     with pytest.raises(EvaluationError, match="no answers were found"):

@@ -246,6 +246,8 @@ def test_written_queries_go_into_the_review(tmp_path: Path) -> None:
     assert add_written(review, PAGES, again, count=5).added == 0
     assert add_written(review, PAGES, again, count=6).added == 1
     assert len(again.asked) == 1
+    assert add_written(review, PAGES, again, count=12).added == 6
+    assert len(again.asked) == 7
 
 
 def test_what_was_paid_for_is_kept(tmp_path: Path) -> None:
@@ -259,8 +261,9 @@ def test_what_was_paid_for_is_kept(tmp_path: Path) -> None:
     with pytest.raises(JudgeError, match="gone"):
         add_written(tmp_path / "b.jsonl", PAGES, gone, count=5)
     assert len((tmp_path / "b.jsonl").read_text().splitlines()) == 1
-    once = add_written(tmp_path / "c.jsonl", PAGES, Scripted(JudgeError("odd"), JudgeError("odd")), count=5)
-    assert (once.added, once.notes) == (5, ("2 written queries failed",))
+    now_and_then = Scripted(JudgeError("odd"), JudgeError("odd"), "A fine first query", JudgeError("odd"))
+    once = add_written(tmp_path / "c.jsonl", PAGES, now_and_then, count=5)
+    assert (once.added, once.notes) == (5, ("3 written queries failed",))
 
 
 def test_a_real_endpoint_writes(tmp_path: Path) -> None:
@@ -290,7 +293,7 @@ def test_clicks_are_weak_judgments() -> None:
     log = [
         Search("Parking  permit", ("a", "b", "c"), ("b",)),
         Search("parking permit", ("b", "a"), ("b", "b", "zzz")),
-        Search("PARKING PERMIT?", ("a", "b"), ("a",)),
+        Search("PARKING PERMIT?", ("a", "b"), ("a", "zzz")),
         Search("bins", ("d",), ("d",)),
         Search("???", ("d",), ("d",)),
     ]

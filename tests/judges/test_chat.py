@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from regen import registry
 from regen.errors import BudgetExceeded, ConfigError, JudgeError
 from regen.judges import openai_chat
+from regen.judges.budget import Budget
 from regen.judges.openai_chat import ChatJudge, ChatWriter
 from regen.ports.judges import Claim, Judge, Judgment, Writer
 from regen.testing.chat_server import ChatServer, broken_body, credulous, cut_off, says, without_usage
@@ -109,8 +111,9 @@ def test_an_answer_that_claims_nothing_is_faithful_and_uses_nothing(
 def test_long_answers_are_judged_in_several_calls(server: ChatServer, judge: Callable[..., ChatJudge]) -> None:
     """No single answer of the model grows out of bounds, and the shares are over all sentences."""
     answer = " ".join(["Bees dance to show where flowers are."] * 45 + ["They vote."] * 5)
-    [found] = judge().judge([Claim("q", answer, PASSAGES)])
+    [found] = judge(**PRICES).judge([Claim("q", answer, PASSAGES)])
     assert found.faithful == 0.9
+    assert found.cost_usd == pytest.approx((server.input_tokens + 4 * server.output_tokens) / 1e6)
     assert len(server.requests) == 3
     assert all("the whole answer" in request.body["messages"][1]["content"] for request in server.requests)
 
@@ -335,6 +338,25 @@ def test_the_budget_is_never_passed(server: ChatServer, judge: Callable[..., Cha
     assert 0.003 < spent <= 0.01
     judge(budget_usd=1, **options).judge(claims)
     assert len(server.requests) == 40
+
+
+def test_money_set_aside_is_not_spent_twice() -> None:
+    """A call that fits only beside what is set aside waits, and is refused when that was spent indeed."""
+    budget, refused = Budget(1.0, 1.0, 1.0), threading.Event()
+
+    def second() -> None:
+        try:
+            budget.hold(0.6, "second")
+        except BudgetExceeded:
+            refused.set()
+
+    budget.hold(0.6, "first")
+    thread = threading.Thread(target=second)
+    thread.start()
+    budget.settle(0.6, 0.6)
+    thread.join()
+    assert refused.is_set()
+    budget.hold(0.4, "what is left")
 
 
 @pytest.mark.parametrize("fault", [without_usage(), Hang(5.0)], ids=["no usage", "lost"])

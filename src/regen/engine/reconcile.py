@@ -10,10 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+from typing import Final
 
 from regen.core.chunking import Chunker
 from regen.core.priority import Cut
 from regen.core.results import ChunkCounts, Progress
+from regen.engine.allocations import give_back
 from regen.engine.embedding import Spent, TextEmbedder
 from regen.engine.lease import HeldLease
 from regen.engine.pipeline import Finish, run_pipeline
@@ -25,6 +28,8 @@ from regen.ports.catalog import Catalog, Generation
 from regen.ports.placements import Work
 
 ACCESS_LANE, ALL_LANES = 0, None
+GIVE_BACK_BATCHES: Final = 4
+"""After so many batches their freed memory goes back to the system."""
 
 
 @dataclass(slots=True)
@@ -117,9 +122,13 @@ class Reconciler:
 
             return finish
 
+        numbers = count(1)
+
         def write(batch: Batch) -> None:
             writer.write(batch)
             preparer.finished(batch)
+            if next(numbers) % GIVE_BACK_BATCHES == 0:
+                give_back()
             if progress:
                 done, spent = writer.written.documents + writer.written.failed, embedding.spent
                 progress(Progress("index", done, total, "documents", spent.texts, spent.usd))

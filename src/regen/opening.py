@@ -56,4 +56,5 @@ def _evaluation(settings: Settings) -> EvaluationSettings | None:
         gate=tuple(condition for item in settings.gate for condition in item.build()),
         searches=settings.evaluation.searches,
         max_age=settings.evaluation.max_age,
+        known=settings.root / settings.evaluation.known_queries if settings.evaluation.known_queries else (),
     )

@@ -162,6 +162,7 @@ class EvaluationSettings(Block):
 
     collections: list[JudgedCollection] = Field(default_factory=list)
     measures: list[Name] = Field(default_factory=lambda: list(MEASURES))
+    known_queries: Name | None = None
     searches: int = Field(default=100, ge=0)
     max_age: Duration = 3_600.0
 

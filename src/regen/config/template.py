@@ -151,6 +151,7 @@ limits:
 # `max_drop`: surely not worse by more; `slice`: queries with a tag. Checks gate unless they are said to be advisory.
 # evaluation:
 #   collections: [{{name: support, queries: eval/queries.jsonl, qrels: eval/qrels.tsv}}]
+#   known_queries: eval/known.jsonl    # {{"query": "...", "documents": ["id"], "within": 5}}
 # gate:
 #   - {{measure: "nDCG@10", min_lift: 0.0}}
 #   - {{measure: "R@100", max_drop: 0.01, slice: lang=de}}

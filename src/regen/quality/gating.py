@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from regen.core.results import Progress
 from regen.engine.lifecycle import Approval
-from regen.errors import ConfigError, GateNotMet, NotFound
+from regen.errors import ConfigError, GateNotMet, NotFound, RegenError
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.outcome import CheckResult, Evaluation
 from regen.ports.catalog import Catalog, Generation
@@ -109,6 +109,15 @@ class QualitySide:
     def _check(
         self, candidate: Subject, baseline: Subject | None, collections: Sequence[JudgedCollection]
     ) -> list[CheckResult]:
-        others = [self._subject(item) for item in self.current()]
-        context = Context(candidate, baseline, others, self.catalog, collections, seed=self.settings.seed)
-        return run_checks(context)
+        given = {subject.number: subject for subject in (candidate, baseline) if subject is not None}
+        others, unreachable = [*given.values()], []
+        for item in self.current():
+            if item.number not in given:
+                try:
+                    others.append(self._subject(item))
+                except RegenError as error:  # its model or store is gone: no reason to refuse another generation
+                    unreachable.append(f"generation {item.number} could not be looked at: {error.message}")
+        known = self.settings.known_queries()
+        context = Context(candidate, baseline, others, self.catalog, collections, known, seed=self.settings.seed)
+        left_out = [CheckResult("reachable", passed=False, detail=text, gates=False) for text in unreachable]
+        return [*run_checks(context), *left_out]

@@ -12,6 +12,7 @@ from regen.core.documents import canonical_json, digest
 from regen.errors import EvaluationError
 from regen.evaluation.conditions import MEASURES, Condition, MeasureCondition
 from regen.evaluation.judged import JudgedCollection
+from regen.evaluation.known import KnownQuery, read_known
 from regen.evaluation.reading import read_collection
 
 
@@ -49,8 +50,9 @@ class EvaluationSettings:
     """What a candidate is measured by.
 
     ``collections`` are judged collections or where they lie. ``measures`` are reported besides those that the gate's
-    conditions name. ``searches`` is how many searches per generation the latency is measured on. ``max_age`` is how
-    long, in seconds, an evaluation may lie back that a promotion rests on. ``seed`` makes resampling repeatable.
+    conditions name. ``known`` are queries whose documents are known, or the file that they lie in. ``searches`` is how
+    many searches per generation the latency is measured on. ``max_age`` is how long, in seconds, an evaluation may lie
+    back that a promotion rests on. ``seed`` makes resampling repeatable.
     """
 
     collections: Sequence[JudgedCollection | CollectionFiles] = ()
@@ -59,6 +61,7 @@ class EvaluationSettings:
     searches: int = 100
     max_age: float = 3_600.0
     seed: int = 0
+    known: Sequence[KnownQuery] | Path = ()
 
     def all_measures(self) -> tuple[str, ...]:
         """The measures to compute, the gate's own first."""
@@ -73,9 +76,27 @@ class EvaluationSettings:
             raise EvaluationError(f"two judged collections are called {', '.join(sorted(twice))}", hint="rename one")
         return found
 
+    def known_queries(self) -> tuple[KnownQuery, ...]:
+        """The known queries, read from their file where need be. Raises EvaluationError."""
+        if not isinstance(self.known, Path):
+            return tuple(self.known)
+        try:
+            lines = self.known.read_bytes().splitlines()
+        except OSError as error:
+            raise EvaluationError(
+                f"the known queries cannot be read: {self.known}: {error.strerror or error}",
+                hint="evaluation.known_queries names a file by a path that starts at regen.yaml's folder",
+            ) from None
+        return read_known(lines, str(self.known))
+
     def fingerprint(self, collections: Sequence[JudgedCollection]) -> str:
-        """What a verdict rests on: the gate, the measures, and every query and judgment."""
-        parts = [str(item) for item in self.gate], self.all_measures(), self.seed
+        """What a verdict rests on: the gate, the measures, every query, judgment and known query."""
+        parts = (
+            [str(item) for item in self.gate],
+            self.all_measures(),
+            self.seed,
+            [str(i) for i in self.known_queries()],
+        )
         judged = [
             (item.name, [(query.id, query.text, query.tags) for query in item.judged], item.qrels)
             for item in collections

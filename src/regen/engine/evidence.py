@@ -117,7 +117,7 @@ class Witness:
             return found
         if ours.shape != kept.shape:
             words = f"{kept.shape[1]} and {ours.shape[1]}"
-            self._remarks.append(f"probe vectors cannot be compared: they have {words} dimensions")
+            self._remarks.append(f"the two models' probe vectors cannot be compared: {words} dimensions")
             return found
         return replace(found, new_probes=_lowest(kept, ours))
 

@@ -50,8 +50,10 @@ from regen.ports import (
     WatchableSource,
 )
 from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
+from regen.serving.querylog import QueryLog
 from regen.serving.reading import ReadSide, ask
 from regen.serving.usage import UsageCounter
+from regen.verbs.rollouts import RolloutVerbs
 
 if TYPE_CHECKING:
     from regen.evaluation.outcome import Evaluation
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     from regen.quality.settings import EvaluationSettings
 
 
-class Index:
+class Index(RolloutVerbs):
     """A vector index kept in step with its documents.
 
     Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.
@@ -83,6 +85,8 @@ class Index:
         cache: VectorCache | str | Path | None = None,
         promote: Literal["manual", "auto"] = "manual",
         evaluation: EvaluationSettings | None = None,
+        keep_queries: float = 0.0,
+        rollout: Mapping[str, Any] | None = None,
         models: Mapping[str, Embedder | object] | None = None,
         root: str | Path = ".",
     ) -> None:
@@ -91,7 +95,8 @@ class Index:
         ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``). ``filterable`` limits the
         metadata keys that the store can filter by (None: learned). ``cache`` is an embedding cache, the path of one, or
         "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live.
-        ``evaluation`` says what a candidate is measured by, the gate included. ``models`` are models of older
+        ``evaluation`` says what a candidate is measured by, the gate included, ``rollout`` what a rollout is judged by.
+        Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are models of older
         generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root = Path(root).absolute()
@@ -124,7 +129,18 @@ class Index:
             None if filterable is None else frozenset(filterable),
         )
         self._usage = UsageCounter(self._catalog)
-        self._reader = ReadSide(alias, self._catalog, self._stores.of, self._models.embedder_for, self._usage)
+        self._reader = ReadSide(
+            alias,
+            self._catalog,
+            self._stores.of,
+            self._models.embedder_for,
+            self._usage,
+            QueryLog(self._catalog, alias),
+            keep_queries=keep_queries > 0,
+            on_logged=self._analyse_logged,
+        )
+        self._keep_queries = keep_queries
+        self._rollout_settings = dict(rollout or {})
         self._promote = promote == "auto"
         self._evaluation = evaluation
 
@@ -337,12 +353,15 @@ class Index:
         principals: Iterable[Principal] | Unrestricted | None = None,
         generation: int | None = None,
         space: str | None = None,
+        key: str | None = None,
     ) -> SearchResult:
         """The k best chunks for a text, or for a vector of the given ``space``.
 
+        ``key`` names the caller (a user, a session): during a rollout the same side always answers the same caller.
+
         Without ``principals`` public documents only. Raises NotFound before the first sync, SpaceMismatch, ConfigError.
         """
-        return self._reader.search(ask(query, k, where, principals, generation, space))
+        return self._reader.search(ask(query, k, where, principals, generation, space, key))
 
     def flag(self, ids: Iterable[str], *, flagged: bool = True) -> int:
         """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""
@@ -395,6 +414,7 @@ class Index:
     def close(self) -> None:
         """Release files and connections. Idempotent."""
         self._usage.flush()
+        self._reader.log.flush()
         if self._made_cache is not None:
             self._made_cache.close()
         self._stores.close()

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
 from regen.catalog.leases import require
-from regen.catalog.rollouts import end_rollout
+from regen.catalog.rollouts import abandon_candidate, end_rollout
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.recipe import Recipe
 from regen.errors import AliasMoved, CatalogError, NotFound, NotPromotable
@@ -148,7 +148,7 @@ class Generations(Database):
             connection.execute(
                 update(schema.generations)
                 .where(_gens.number == generation, _gens.state == "building", _gens.watermark >= head)
-                .values(state="ready", completed_at=at)
+                .values(state="ready", completed_at=at, paused=None)
             )
             return _state(connection, generation) != "building"
 
@@ -255,6 +255,7 @@ class Generations(Database):
                 update(schema.aliases).where(schema.aliases.c.previous == generation).values(previous=None)
             )
             _set_state(connection, generation, state, retained_at=None)
+            abandon_candidate(connection, generation, f"generation {generation} was given up")
 
     def counts(self, generation: int) -> GenerationCounts:
         """The numbers that ``status`` shows, read at one moment."""

@@ -16,7 +16,7 @@ from regen.ports.rollouts import LoggedQuery, Rollout, RolloutStatus, RouteKind
 _queries, _rollouts, _aliases = schema.queries.c, schema.rollouts.c, schema.aliases.c
 _QUERY = (
     _queries.id, _queries.text, _queries.generation, _queries.returned, _queries.clicked, _queries.asked_at,
-    _queries.rollout, _queries.arm, _queries.milliseconds, _queries.failed, _queries.teams,
+    _queries.rollout, _queries.arm, _queries.milliseconds, _queries.failed, _queries.teams, _queries.key,
 )  # fmt: skip
 UNDER_WAY = ("running", "paused")
 
@@ -167,6 +167,7 @@ class Rollouts(Database):
                 "milliseconds": query.milliseconds,
                 "failed": query.failed,
                 "teams": _json(query.teams),
+                "key": query.key,
             }
             for query in queries
         ]
@@ -201,6 +202,20 @@ def end_rollout(connection: Connection, alias: str, why: str, at: float) -> None
     )
 
 
+def abandon_candidate(connection: Connection, generation: int, why: str) -> None:
+    """End the rollout of a generation that is given up, in the same transaction."""
+    running = connection.execute(
+        select(_rollouts.id, _rollouts.alias).where(_rollouts.candidate == generation, _rollouts.status.in_(UNDER_WAY))
+    ).fetchone()
+    if running is not None:
+        connection.execute(
+            update(schema.rollouts)
+            .where(_rollouts.id == running.id)
+            .values(status="ended", reason=why, version=_rollouts.version + 1)
+        )
+        _point(connection, running.alias, None, None)
+
+
 def _point(connection: Connection, alias: str, rollout: int | None, version: int | None) -> None:
     """Let the alias name its rollout, so that a search reads both at one moment."""
     connection.execute(
@@ -214,7 +229,7 @@ def _rollout(row: Sequence[Any]) -> Rollout:
 
 
 def _logged(row: Sequence[Any]) -> LoggedQuery:
-    name, text, generation, returned, clicked, asked_at, rollout, arm, milliseconds, failed, teams = row
+    name, text, generation, returned, clicked, asked_at, rollout, arm, milliseconds, failed, teams, key = row
     return LoggedQuery(
         name,
         text,
@@ -227,6 +242,7 @@ def _logged(row: Sequence[Any]) -> LoggedQuery:
         milliseconds,
         failed,
         tuple(orjson.loads(teams)),
+        key,
     )
 
 

@@ -219,6 +219,7 @@ queries = Table(
     Column("arm", Text, nullable=False, server_default=text("''")),
     Column("milliseconds", Float, nullable=False, server_default=text("0")),
     Column("failed", Boolean, nullable=False, server_default=false()),
+    Column("key", Text, nullable=False, server_default=text("''")),
     Column("teams", Text, nullable=False, server_default=text("'[]'")),
     Index("queries_by_time", "alias", "asked_at"),
     Index("queries_by_rollout", "rollout", "asked_at"),

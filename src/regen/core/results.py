@@ -89,7 +89,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a search answered as it did: times in milliseconds, and what the fence dropped, by reason."""
+    """Why a search answered as it did: times in milliseconds, and what the fence dropped, by reason.
+
+    ``fallback`` tells why another way than the route's own was taken, None where it was not.
+    """
 
     route: str
     embed_ms: float
@@ -98,16 +101,22 @@ class Explanation:
     rounds: int
     candidates: int
     dropped: dict[str, int]
+    fallback: str | None = None
 
 
 @dataclass(slots=True)
 class SearchResult:
-    """The hits of one search, best first, all of one generation and one space."""
+    """The hits of one search, best first.
+
+    They are of one generation and one space, which are the result's own, unless the route interleaves or merges two
+    generations: then each hit names its own. ``query_id`` is what feedback refers to, None where nothing is logged.
+    """
 
     generation: int
     space: str
     hits: list[Hit]
     explanation: Explanation
+    query_id: str | None = None
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -125,6 +134,8 @@ class SearchResult:
             "space": self.space,
             "hits": [asdict(hit) for hit in self.hits],
         }
+        if self.query_id is not None:
+            result["query_id"] = self.query_id
         if explain:
             result["explanation"] = asdict(self.explanation)
         return result
@@ -132,7 +143,10 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class GenerationStatus:
-    """One generation as ``status`` shows it. ``lag_seconds`` is the age of its oldest pending change."""
+    """One generation as ``status`` shows it.
+
+    ``lag_seconds`` is the age of its oldest pending change; ``paused`` says who paused its backfill, and why.
+    """
 
     number: int
     state: str
@@ -144,6 +158,7 @@ class GenerationStatus:
     pending: int
     failed: int
     lag_seconds: float
+    paused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +231,8 @@ class VerifyReport:
     generation: int | None = None
     points: int = 0
     details: list[str] = field(default_factory=list)
+    embedded_texts: int = 0
+    cost_usd: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9."""
@@ -232,6 +249,8 @@ class GcReport:
     tombstones: int = 0
     maintenance: list[str] = field(default_factory=list)
     retired: list[int] = field(default_factory=list)
+    embedded_texts: int = 0
+    cost_usd: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -278,6 +297,23 @@ class SwitchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseResult:
+    """What ``pause`` and ``resume`` did: ``paused`` says who holds the backfill up and why, None when it may go on.
+
+    ``documents`` are in the generation already, ``pending`` are not.
+    """
+
+    generation: int
+    paused: str | None
+    documents: int
+    pending: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One line of ``doctor``: a named check, whether it passed, what was found, and what to do if it did not."""
 
@@ -317,7 +353,7 @@ class ChangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a long verb reports while it runs. ``total`` is None while it is not known yet."""
+    """What a long verb reports while it runs. ``total`` is None while it is unknown; ``note`` says what slows it down."""
 
     stage: str
     done: int
@@ -325,3 +361,4 @@ class Progress:
     unit: str = "documents"
     embedded_texts: int = 0
     cost_usd: float = 0.0
+    note: str = ""

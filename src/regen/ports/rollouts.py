@@ -58,7 +58,8 @@ class LoggedQuery:
     """One search of the query log. ``returned`` and ``clicked`` are document ids, best first.
 
     As part of a ``rollout`` it was answered by an ``arm`` in so many ``milliseconds``, or ``failed``; ``teams`` tells
-    for each returned document of an interleaved list which side placed it (None: neither).
+    for each returned document of an interleaved list which side placed it (None: neither). ``key`` is a hash of the
+    caller's key, the same for all searches of one caller.
     """
 
     id: str
@@ -72,6 +73,7 @@ class LoggedQuery:
     milliseconds: float = 0.0
     failed: bool = False
     teams: tuple[str | None, ...] = ()
+    key: str = ""
 
 
 class RolloutReader(Protocol):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from regen.core.documents import Principal, Unrestricted
+from regen.core.documents import Principal, Unrestricted, digest
 from regen.core.filters import Filter, parse_filter
 from regen.core.results import SearchResult
-from regen.errors import CollectionMissing, ConfigError, NotFound
+from regen.errors import CollectionMissing, ConfigError, NotFound, RegenError
 from regen.ports import Embedder, Store, Vector
-from regen.ports.catalog import CURRENT_STATES, Catalog, Generation
+from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
+from regen.ports.rollouts import LoggedQuery, Rollout
+from regen.serving.querylog import QueryLog
+from regen.serving.routes import ROUTES, Answered, Serving
 from regen.serving.search import Query, answer, check_own_vector, embed_query
 from regen.serving.usage import UsageCounter
 
@@ -21,7 +25,7 @@ SearchText = str | Sequence[float] | Vector
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a caller asked, checked and parsed."""
+    """What a caller asked, checked and parsed. ``key`` names the caller, whom a rollout treats alike each time."""
 
     query: SearchText
     k: int
@@ -29,29 +33,33 @@ class Asked:
     principals: frozenset[Principal] | Unrestricted
     generation: int | None
     space: str | None
+    key: str | None = None
 
 
-def ask(
+def ask(  # noqa: PLR0917 - the facade's keywords, in its order
     query: SearchText,
     k: int,
     where: Mapping[str, Any] | None,
     principals: Iterable[Principal] | Unrestricted | None,
     generation: int | None,
     space: str | None,
+    key: str | None = None,
 ) -> Asked:
     """A caller's arguments as a question. Raises ConfigError."""
     if k < 1:
         raise ConfigError(f"k is {k}", hint="ask for at least one hit")
     if not isinstance(principals, Unrestricted):
         principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-    return Asked(query, k, parse_filter(where), principals, generation, space)
+    return Asked(query, k, parse_filter(where), principals, generation, space, key)
 
 
 @dataclass(slots=True)
 class ReadSide:
-    """Answers searches. Safe to use from several threads; it writes nothing but counts of what was returned.
+    """Answers searches. Safe to use from several threads; it writes nothing but counts and the query log.
 
-    ``store_of`` and ``embedder_for`` give the store and the model of a generation.
+    ``store_of`` and ``embedder_for`` give the store and the model of a generation. ``keep_queries`` logs every text
+    that is asked for; those that are part of a rollout are logged in any case. ``on_logged`` is called when logged
+    searches of a rollout were written.
     """
 
     alias: str
@@ -59,7 +67,12 @@ class ReadSide:
     store_of: Callable[[Generation], Store]
     embedder_for: Callable[[Generation], Embedder]
     usage: UsageCounter
+    log: QueryLog
+    keep_queries: bool = False
+    on_logged: Callable[[], None] | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
     _known: dict[int, Generation] = field(default_factory=dict)
+    _rollout: Rollout | None = None
 
     def search(self, asked: Asked, *, counted: bool = True) -> SearchResult:
         """The k best chunks. What ``counted`` searches return raises their documents' priority in a backfill.
@@ -67,9 +80,11 @@ class ReadSide:
         Raises NotFound before the first sync, SpaceMismatch, EmbedderError, StoreError.
         """
         while True:
-            target, result = self._try(asked)
-            if result is not None and not (result.explanation.dropped.get("superseded") and self._is_gone(target)):
-                break  # else the generation was given up while the search was under way: its successor answers
+            route = self.catalog.route(self.alias)
+            rollout = self._under_way(asked, route) if counted else None
+            result = self._one(asked, route) if rollout is None else self._routed(asked, route, rollout)
+            if result is not None:
+                break  # else a generation was given up while the search was under way: its successor answers
         if counted:
             self.usage.note({hit.doc_id for hit in result.hits})
         return result
@@ -78,24 +93,93 @@ class ReadSide:
         """Generations have changed: look them up anew."""
         self._known.clear()
 
-    def _try(self, asked: Asked) -> tuple[Generation, SearchResult | None]:
-        """One try, and by which generation; no result when that was given up meanwhile."""
-        route = self.catalog.route(self.alias)
-        target = self._target(route.live if asked.generation is None else asked.generation)
+    # ── one generation ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _one(self, asked: Asked, route: Route) -> SearchResult | None:
+        started = time.perf_counter()
+        name = "live" if asked.generation is None else f"generation {asked.generation}"
+        result = self.answer(
+            asked, self._target(route.live if asked.generation is None else asked.generation), route, name
+        )
+        if result is None or not (self.keep_queries and isinstance(asked.query, str) and asked.generation is None):
+            return result
+        answered = Answered(result, "live", (time.perf_counter() - started) * 1e3)
+        return self._logged(asked, answered, None)
+
+    def answer(self, asked: Asked, target: Generation, route: Route, name: str) -> SearchResult | None:
+        """One generation's answer; None when it was given up meanwhile."""
         started = time.perf_counter()
         if isinstance(asked.query, str):
             vector = embed_query(asked.query, target.recipe, self.embedder_for(target))
         else:
             vector = check_own_vector(asked.query, asked.space, target.recipe)
-        embed_ms = (time.perf_counter() - started) * 1e3
+        return self.answer_vector(asked, vector, target, route, name, (time.perf_counter() - started) * 1e3)
+
+    def answer_vector(
+        self, asked: Asked, vector: Vector, target: Generation, route: Route, name: str, embed_ms: float = 0.0
+    ) -> SearchResult | None:
+        """One generation's answer to a vector of its space; None when it was given up meanwhile."""
         query = Query(vector, asked.k, asked.where, asked.principals, embed_ms, route.restricted, route.drops)
-        name = "live" if asked.generation is None else f"generation {asked.generation}"
         try:
-            return target, answer(query, target, self.store_of(target), self.catalog, name)
+            result = answer(query, target, self.store_of(target), self.catalog, name)
         except CollectionMissing:
             if self._is_gone(target):
-                return target, None
+                return None
             raise
+        gone = result.explanation.dropped.get("superseded") and self._is_gone(target)
+        return None if gone else result
+
+    # ── two generations ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _under_way(self, asked: Asked, route: Route) -> Rollout | None:
+        """The rollout that this search is part of: those for a text, of nobody's generation in particular."""
+        if route.rollout is None or asked.generation is not None or not isinstance(asked.query, str):
+            return None
+        known = self._rollout
+        if known is None or (known.id, known.version) != (route.rollout, route.rollout_version):
+            known = self._rollout = self.catalog.rollout(self.alias)
+        return known
+
+    def _routed(self, asked: Asked, route: Route, rollout: Rollout) -> SearchResult | None:
+        try:
+            live, candidate = self._target(route.live), self._target(rollout.candidate)
+        except NotFound:
+            if self.catalog.route(self.alias) == route:
+                raise
+            return None  # the alias was switched, or the candidate retired, between two looks at the catalog
+        serving = Serving(self, asked, route, rollout, live, candidate, secrets.token_hex(8))
+        answered = ROUTES[rollout.kind](serving)
+        return None if answered is None else self._logged(asked, answered, serving)
+
+    def _logged(self, asked: Asked, answered: Answered, serving: Serving | None) -> SearchResult:
+        """Keep the search for feedback and analysis; the result with its query id."""
+        assert isinstance(asked.query, str)
+        result = answered.result
+        query_id = serving.query_id if serving else secrets.token_hex(8)
+        key = digest(asked.key.encode()).hex()[:16] if asked.key else ""
+        returned = tuple(dict.fromkeys(hit.doc_id for hit in result.hits))
+        written = self.log.note(
+            LoggedQuery(
+                query_id,
+                asked.query,
+                result.generation,
+                returned,
+                (),
+                time.time(),
+                serving.rollout.id if serving else None,
+                answered.arm,
+                answered.milliseconds,
+                answered.failed,
+                tuple(answered.teams.get(doc) for doc in returned) if answered.teams else (),
+                key,
+            )
+        )
+        if written and serving is not None and self.on_logged is not None:
+            try:
+                self.on_logged()
+            except RegenError:  # whoever analyses next does it: a search does not fail because of its rollout
+                self._rollout = None
+        return replace(result, query_id=query_id)
 
     def _current(self) -> dict[int, Generation]:
         return {item.number: item for item in self.catalog.generations() if item.state in CURRENT_STATES}

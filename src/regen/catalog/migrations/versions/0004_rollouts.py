@@ -33,5 +33,6 @@ def upgrade() -> None:
     op.add_column("queries", sa.Column("arm", sa.Text(), nullable=False, server_default=sa.text("''")))
     op.add_column("queries", sa.Column("milliseconds", sa.Float(), nullable=False, server_default=sa.text("0")))
     op.add_column("queries", sa.Column("failed", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("queries", sa.Column("key", sa.Text(), nullable=False, server_default=sa.text("''")))
     op.add_column("queries", sa.Column("teams", sa.Text(), nullable=False, server_default=sa.text("'[]'")))
     op.create_index("queries_by_rollout", "queries", ["rollout", "asked_at"])

@@ -1,0 +1,79 @@
+"""What a route is given, and what it gives back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from regen.core.results import SearchResult
+from regen.errors import NotFound, RegenError
+from regen.ports.catalog import Generation, Route
+from regen.ports.rollouts import Rollout
+
+if TYPE_CHECKING:
+    from regen.serving.reading import Asked, ReadSide
+
+BASELINE: Final = "baseline"
+CANDIDATE: Final = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A route's answer, and what the analysis wants to know of it.
+
+    ``arm`` is the side that answered (empty for both), ``failed`` whether the candidate failed to. ``teams`` tells for
+    each document of an interleaved list which side placed it (None: neither).
+    """
+
+    result: SearchResult
+    arm: str
+    milliseconds: float
+    failed: bool = False
+    teams: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """One search of a rollout: both generations, and the way to ask each."""
+
+    reader: ReadSide
+    asked: Asked
+    route: Route
+    rollout: Rollout
+    live: Generation
+    candidate: Generation
+    query_id: str
+
+    @property
+    def key(self) -> str:
+        """What decides the caller's side: the caller's own key, or, for who gives none, this search alone."""
+        return self.asked.key or self.query_id
+
+    def ask(self, generation: Generation, *, k: int | None = None) -> SearchResult | None:
+        """One generation's answer; None when it was given up meanwhile."""
+        asked = self.asked if k is None else replace(self.asked, k=k)
+        return self.reader.answer(asked, generation, self.route, self.rollout.kind)
+
+    def try_candidate(self, *, k: int | None = None) -> tuple[SearchResult | None, str | None, float]:
+        """The candidate's answer (or None), why it failed (or None), and how many milliseconds it took.
+
+        A candidate that fails must not fail the search: the live generation answers, and says so (I10).
+        """
+        started = time.perf_counter()
+        try:
+            found, failure = self.ask(self.candidate, k=k), None
+        except NotFound:
+            found, failure = None, None
+        except RegenError as error:
+            found, failure = None, error.message
+        return found, failure, (time.perf_counter() - started) * 1e3
+
+    def fall_back(self, why: str | None) -> SearchResult | None:
+        """The live generation's answer in the candidate's place."""
+        found = self.ask(self.live)
+        if found is None:
+            return None
+        told = f"generation {self.candidate.number} failed: {why}" if why else "the candidate was given up"
+        return replace(found, explanation=replace(found.explanation, fallback=told))

@@ -1,0 +1,1 @@
+"""Groups of the facade's verbs: what ``regen.index.Index`` is put together from."""

@@ -296,3 +296,43 @@ def test_a_build_that_only_has_to_be_called_ready(worlds: Worlds) -> None:
     plan, _ = move.step()
     assert [step.action for step in plan.steps] == ["build_index"]
     assert move.states() == {1: "live", 2: "ready"}
+
+
+def test_the_stores_of_a_move_are_named(tmp_path: Path) -> None:
+    """A moved index tells from where to where, and that no text is embedded for it."""
+    model, settings = HashingEmbedder(64), {"catalog": "sqlite:///c.db", "root": tmp_path, **SETTINGS}
+    with Index(embedder=model, store=f"memory://{tmp_path}/a", **settings) as index:
+        index.upsert(DOCUMENTS)
+    with Index(embedder=model, store=f"memory://{tmp_path}/b", **settings) as index:
+        plan = index.plan(sample=None)
+    assert plan.decision is not None
+    assert (plan.decision.must_embed, plan.decision.path, plan.totals.texts_to_embed) == ("not needed", "copy", 0)
+    assert f"store memory://{tmp_path}/a -> memory://{tmp_path}/b" in grounds(plan)
+
+
+def test_time_is_estimated_by_the_rate_of_copying(worlds: Worlds) -> None:
+    """Once a build has copied vectors, the next one's time is its chunks by the rate measured."""
+    move = started(worlds)
+    move.to(metric="dot")
+    plan = move.index.plan()
+    assert plan.totals.seconds == 0
+    move.index.apply(plan)
+    move.to(metric="l2")
+    rate = move.index._catalog.copy_rate()
+    assert rate is not None
+    (step,) = (step for step in move.index.plan().steps if step.action == "copy_vectors")
+    assert step.seconds == pytest.approx(step.chunks / rate, abs=0.001)
+
+
+def test_each_document_is_counted_once(worlds: Worlds) -> None:
+    """Edited, created and deleted documents beside a migration that copies some texts and embeds others."""
+    move = started(worlds)
+    move.world.put(document(3, 2), document(50), document(51))
+    del move.world.source.documents["d5"]
+    move.to(chunking=Chunking("sentences", 32))
+    plan = move.index.plan()
+    counts = {step.action: step.documents for step in plan.steps}
+    assert counts["replace_documents"] == counts["delete_documents"] == 1
+    assert counts["place_documents"] == 2
+    assert plan.totals.documents == len(DOCUMENTS) + 2
+    assert counts.get("copy_vectors", 0) + counts["embed_chunks"] == len(DOCUMENTS) - 2

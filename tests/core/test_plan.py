@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def plan(**changes: Any) -> Plan:
     """A plan of three steps."""
     values: dict[str, Any] = {
         "steps": STEPS, "from_generation": 1, "to_generation": 1, "catalog_revision": 42, "source_digest": "ab",
-        "recipe": "cd", "allow_mass_delete": True, "notes": ("a note",),
+        "recipe": "cd", "allow_mass_delete": True, "notes": ("a note",), "strategy_reason": "because",
     }  # fmt: skip
     return Plan(**(values | changes))
 
@@ -39,6 +40,24 @@ def test_an_empty_plan() -> None:
     assert plan(steps=()).empty
     assert not plan().empty
     assert plan(steps=()).totals.documents == 0
+
+
+def test_a_plan_that_only_amends() -> None:
+    """Another query prefix is a change without a step: not empty, and not the same as a plan without it."""
+    amending = plan(steps=(), amends="query prefix '' -> 'ask: '")
+    assert not amending.empty
+    assert amending.totals.documents == 0
+    assert not amending.does_the_same_as(plan(steps=()))
+    assert amending.does_the_same_as(replace(amending, notes=()))
+    assert Plan.from_dict(amending.to_dict()) == amending
+
+
+def test_the_same_whatever_time_it_takes() -> None:
+    """Estimated seconds do not make a plan stale; a count, or another target, does."""
+    slower = plan(steps=(replace(STEPS[0], seconds=99.0), *STEPS[1:]))
+    assert slower.does_the_same_as(plan())
+    assert not plan(steps=(replace(STEPS[0], chunks=8), *STEPS[1:])).does_the_same_as(plan())
+    assert not plan(to_generation=2).does_the_same_as(plan())
 
 
 def test_a_plan_reads_back() -> None:

@@ -96,7 +96,7 @@ class WorkQueue(Database):
                 .order_by(_docs.revision)
             )  # fmt: skip
             read = decompressor()
-            return [_work(row, read) for row in connection.execute(statement)]
+            return [_work(row, read) for row in rows(connection, statement)]
 
     def holders(self, generation: int, text_keys: Sequence[int]) -> list[Holder]:
         """Which documents of the generation hold texts with these keys."""
@@ -111,7 +111,7 @@ class WorkQueue(Database):
             .where(_texts.generation == generation, self.among(_texts.text_key, text_keys))
         )
         with self.reading() as connection:
-            return [Holder(*row) for row in connection.execute(statement)]
+            return [Holder(*row) for row in rows(connection, statement)]
 
     def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
         """The fence's facts for those of the ids that the generation places, of one moment."""
@@ -180,7 +180,7 @@ class WorkQueue(Database):
             statement = select(_docs.doc_key, _docs.revision).where(
                 self.among(_docs.doc_key, [new.doc_key for new in placements])
             )
-            current = {row[0]: row[1] for row in connection.execute(statement)}
+            current = {row[0]: row[1] for row in rows(connection, statement)}
             valid = [new for new in placements if current.get(new.doc_key) == new.revision]
             late = [new for new in placements if current.get(new.doc_key) != new.revision]
             _place(connection, generation, valid, at)

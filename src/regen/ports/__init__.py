@@ -350,10 +350,17 @@ class AdoptableStore(Protocol):
 
 @runtime_checkable
 class AliasStore(Protocol):
-    """A store with aliases of its own, which follow the catalog's, for applications that query the store directly."""
+    """A store with aliases of its own, which follow the catalog's, for applications that query the store directly.
+
+    An alias is no collection: ``collections`` does not list it, and it is never another collection's name.
+    """
 
     def set_alias(self, alias: str, collection: str) -> None:
-        """Point an alias at a collection, atomically; idempotent."""
+        """Point an alias at a collection, atomically; idempotent. Raises CollectionMissing, and moves nothing then."""
+        ...
+
+    def alias_target(self, alias: str) -> str | None:
+        """The collection that an alias points at, None when it points nowhere: never set, or its collection dropped."""
         ...
 
 

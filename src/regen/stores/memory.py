@@ -38,6 +38,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = RLock()
         self._collections: dict[str, _Collection] = {}
+        self._aliases: dict[str, str] = {}
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
@@ -68,6 +69,7 @@ class MemoryStore:
         """Remove a collection if it is there."""
         with self._lock:
             self._collections.pop(collection, None)
+            self._aliases = {alias: target for alias, target in self._aliases.items() if target != collection}
 
     def collections(self) -> list[str]:
         """The names of all collections, sorted."""
@@ -134,6 +136,17 @@ class MemoryStore:
         with self._lock:
             found = self._find(collection)
             found.fields.update({key: kind for key, kind in fields.items() if key not in found.fields})
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Point an alias at a collection that is there."""
+        with self._lock:
+            self._find(collection)
+            self._aliases[alias] = collection
+
+    def alias_target(self, alias: str) -> str | None:
+        """Where an alias points, while that is there."""
+        with self._lock:
+            return self._aliases.get(alias)
 
     def vector_bytes(self, spec: CollectionSpec, points: int) -> float:  # noqa: ARG002 - the port's
         """Bytes of one vector in memory."""

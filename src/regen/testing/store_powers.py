@@ -9,7 +9,7 @@ import pytest
 
 from regen.core.documents import UNRESTRICTED
 from regen.errors import CollectionMissing, SpaceMismatch
-from regen.ports import FieldStore, MaintainedStore, PayloadStore, Store
+from regen.ports import AliasStore, CollectionSpec, FieldStore, MaintainedStore, PayloadStore, Store
 from regen.testing.store_cases import (
     COLLECTION,
     StoreHooks,
@@ -107,6 +107,59 @@ class FieldStoreCases(StoreHooks):
         power.add_fields(COLLECTION, {"size": "number"})
         store.upsert(COLLECTION, make_points(["a"], metadata=[{"size": 2.5}]))
         assert scanned(store)["a"]["metadata"] == {"size": 2.5}
+
+
+class AliasStoreCases(StoreHooks):
+    """:class:`~regen.ports.AliasStore`."""
+
+    def aliasing(self, store: Store) -> AliasStore:
+        """Give back the store as one with this power, or skip the case."""
+        return store if isinstance(store, AliasStore) else self.lacks(store, "AliasStore")
+
+    def test_an_alias_is_set_and_set_again(self, store: Store) -> None:
+        """An alias points where it was set last; setting it twice is once; it is listed as no collection."""
+        power = self.aliasing(store)
+        store.create("first", CollectionSpec(4))
+        store.create("second", CollectionSpec(8))
+        assert power.alias_target("handbook") is None
+        for collection in ("first", "first", "second", "first"):
+            power.set_alias("handbook", collection)
+            assert power.alias_target("handbook") == collection
+        power.set_alias("other", "second")
+        assert (power.alias_target("handbook"), power.alias_target("other")) == ("first", "second")
+        assert store.collections() == ["first", "second"]
+
+    def test_an_alias_survives_the_drop_of_another_collection(self, store: Store) -> None:
+        """Dropping what it pointed at before leaves an alias alone; without its collection it points nowhere."""
+        power = self.aliasing(store)
+        for collection in ("first", "second"):
+            store.create(collection, CollectionSpec(4))
+            power.set_alias("handbook", collection)
+        store.drop("first")
+        assert power.alias_target("handbook") == "second"
+        store.drop("second")
+        assert power.alias_target("handbook") is None
+        store.create("second", CollectionSpec(4))
+        assert power.alias_target("handbook") is None
+        power.set_alias("handbook", "second")
+        assert power.alias_target("handbook") == "second"
+
+    def test_an_alias_of_an_unknown_collection(self, store: Store) -> None:
+        """An alias cannot point at what is not there; it stays where it was."""
+        power = self.aliasing(store)
+        store.create("first", CollectionSpec(4))
+        power.set_alias("handbook", "first")
+        for alias in ("handbook", "fresh"):
+            with pytest.raises(CollectionMissing, match="never_made"):
+                power.set_alias(alias, "never_made")
+        assert (power.alias_target("handbook"), power.alias_target("fresh")) == ("first", None)
+
+    def test_an_alias_is_seen_through_another_handle(self, store: Store, tmp_path: Path) -> None:
+        """Where a store's data outlives a handle, so do its aliases."""
+        power = self.aliasing(store)
+        store.create("first", CollectionSpec(4))
+        power.set_alias("handbook", "first")
+        assert self.aliasing(self.second(tmp_path)).alias_target("handbook") == "first"
 
 
 class MaintainedStoreCases(StoreHooks):

@@ -17,7 +17,13 @@ from __future__ import annotations
 from regen.ports import Store
 from regen.testing.store_cases import StoreHooks
 from regen.testing.store_filters import FilterCases
-from regen.testing.store_powers import FieldStoreCases, HandleCases, MaintainedStoreCases, PayloadStoreCases
+from regen.testing.store_powers import (
+    AliasStoreCases,
+    FieldStoreCases,
+    HandleCases,
+    MaintainedStoreCases,
+    PayloadStoreCases,
+)
 from regen.testing.store_precision import PrecisionCases
 from regen.testing.store_reads import ReadCases, SearchCases
 from regen.testing.store_writes import CollectionCases, RefusalCases, WriteCases
@@ -35,6 +41,7 @@ class StoreConformance(
     FilterCases,
     PayloadStoreCases,
     FieldStoreCases,
+    AliasStoreCases,
     MaintainedStoreCases,
     HandleCases,
 ):

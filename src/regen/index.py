@@ -28,12 +28,13 @@ from regen.core.results import (
 )
 from regen.engine import probes
 from regen.engine.adopting import Adopter
+from regen.engine.building import Builder
 from regen.engine.desired import Desired, PlanMaker, desired, require_room_for
 from regen.engine.evidence import Witness
 from regen.engine.lifecycle import Approval
 from regen.engine.planning import DryRun
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
-from regen.engine.settings import Limits
+from regen.engine.settings import Limits, Migration
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, StalePlan
 from regen.monitoring import doctor, freshness
@@ -49,10 +50,11 @@ from regen.ports import (
     VectorCache,
     WatchableSource,
 )
-from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation, Switch
+from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
 from regen.serving.querylog import QueryLog
 from regen.serving.reading import ReadSide, ask
 from regen.serving.usage import UsageCounter
+from regen.verbs.generations import GenerationVerbs
 from regen.verbs.rollouts import RolloutVerbs
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from regen.quality.settings import EvaluationSettings
 
 
-class Index(RolloutVerbs):
+class Index(GenerationVerbs, RolloutVerbs):
     """A vector index kept in step with its documents.
 
     Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.
@@ -84,6 +86,7 @@ class Index(RolloutVerbs):
         limits: Limits | None = None,
         cache: VectorCache | str | Path | None = None,
         promote: Literal["manual", "auto"] = "manual",
+        migration: Migration | None = None,
         evaluation: EvaluationSettings | None = None,
         keep_queries: float = 0.0,
         rollout: Mapping[str, Any] | None = None,
@@ -94,7 +97,8 @@ class Index(RolloutVerbs):
 
         ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``). ``filterable`` limits the
         metadata keys that the store can filter by (None: learned). ``cache`` is an embedding cache, the path of one, or
-        "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live.
+        "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live, ``migration``
+        says how it builds.
         ``evaluation`` says what a candidate is measured by, the gate included, ``rollout`` what a rollout is judged by.
         Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are models of older
         generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
@@ -141,8 +145,11 @@ class Index(RolloutVerbs):
         )
         self._keep_queries = keep_queries
         self._rollout_settings = dict(rollout or {})
-        self._promote = promote == "auto"
+        self._migration = migration or Migration()
+        self._promote = promote == "auto" or self._migration.bulk
         self._evaluation = evaluation
+        judge = lambda *pilot: self._quality.judge_pilot(*pilot)  # noqa: E731, PLW0108 - heavy: only when it is asked
+        self._builder = Builder(self._writer, self._migration, judge if evaluation else None)
 
     @property
     def recipe(self) -> Recipe:
@@ -230,12 +237,10 @@ class Index(RolloutVerbs):
             self._catalog.amend_recipe(wanted.live.number, self.recipe)
             self._reader.forget()
         if wanted.to_build:
-            result = result.plus(self._writer.build(wanted.fitting or self._writer.create(self.recipe), progress))
-            if self._promote:
-                assert result.generation is not None
-                self.promote(result.generation, reason="migration.promote is auto", progress=progress)
-        elif self._promote and wanted.to_promote and wanted.fitting is not None:
-            self.promote(wanted.fitting.number, reason="migration.promote is auto", progress=progress)
+            result = result.plus(self._builder.build(wanted.fitting or self._writer.create(self.recipe), progress))
+            wanted = self._desired()
+        if self._promote and wanted.to_promote and wanted.fitting is not None:
+            self.promote(wanted.fitting.number, reason=self._promotes_because, progress=progress)
         result.notes += self._desired().notes()
         return result
 
@@ -276,18 +281,6 @@ class Index(RolloutVerbs):
             generation, reason=reason or "promoted", expected=expected_version, approve=approve
         )
 
-    def rollback(self, to: int | None = None, *, reason: str = "", expected_version: int | None = None) -> SwitchResult:
-        """Go back to the previous generation, or another retained one; it has every change made since (I8).
-
-        Raises NotPromotable, AliasMoved, NotFound.
-        """
-        return self._writer.lifecycle.rollback(to, reason=reason or "rolled back", expected=expected_version)
-
-    def retire(self, generation: int) -> None:
-        """Give a generation up and drop its collection. Raises NotPromotable for the live one, NotFound."""
-        self._writer.lifecycle.retire(generation)
-        self._reader.forget()
-
     def adopt(
         self, collection: str, *, columns: ForeignColumns | None = None, progress: OnProgress | None = None
     ) -> AdoptResult:
@@ -299,10 +292,6 @@ class Index(RolloutVerbs):
         if not isinstance(self._store, AdoptableStore):
             raise ConfigError("this store's foreign collections cannot be read", hint="adopt works with lancedb://")
         return Adopter(self._writer, self._store, collection, columns or ForeignColumns()).run(progress)
-
-    def switches(self) -> list[Switch]:
-        """The alias's history, newest first: who pointed it where, when and why."""
-        return self._catalog.switches(self.alias)
 
     def retry(self, progress: OnProgress | None = None) -> SyncResult:
         """Try all dead letters again: those of the source by a sync, those of the model by processing them anew."""
@@ -461,14 +450,20 @@ class Index(RolloutVerbs):
 
         return QualitySide(self.alias, self._catalog, self._evaluation, self._reader, self._writer.current)
 
+    @property
+    def _promotes_because(self) -> str:
+        """Why ``apply`` promotes what it has built; empty when it does not."""
+        why = "strategy bulk ends with the switch" if self._migration.bulk else "migration.promote is auto"
+        return why if self._promote else ""
+
     def _desired(self) -> Desired:
         return desired(self._catalog, self.alias, self._writer.current(), self._models, self._stores)
 
-    def _dry_run(
-        self, allow_mass_delete: bool, progress: OnProgress | None, witness: Witness | None = None
-    ) -> DryRun:
+    def _dry_run(self, allow_mass_delete: bool, progress: OnProgress | None, witness: Witness | None = None) -> DryRun:
         source = self._source or registry.make_source({"kind": "push"}, self._root)
-        maker = PlanMaker(self._catalog, self._models, self._stores, self._cache, self._promote, witness)
+        maker = PlanMaker(
+            self._catalog, self._models, self._stores, self._cache, self._migration, self._promotes_because, witness
+        )
         return maker.dry_run(
             self._scanner(source, progress),
             self._desired(),

@@ -80,13 +80,13 @@ def test_it_is_readable_and_leaves_a_project(folder: Path) -> None:
 
 def test_lost_edits_are_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a retained generation is not kept in step, going back loses an edit: the demo says so and exits with 1."""
-    real = WriteSide._followers
+    real = WriteSide.followers
 
     def only_live(self: WriteSide) -> list[Generation]:
         live = self.catalog.route(self.alias).live
         return [item for item in real(self) if live is None or item.number == live]
 
-    monkeypatch.setattr(WriteSide, "_followers", only_live)
+    monkeypatch.setattr(WriteSide, "followers", only_live)
     result = run(str(folder))
     assert result.exit_code == 1
     assert "EXPECTATION FAILED: the edit made after the switch is NOT FOUND" in result.stdout

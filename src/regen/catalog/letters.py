@@ -101,7 +101,7 @@ class Letters(Database):
         with self.writing() as connection:
             if entry is None:
                 opened = insert(table).values(generation=cost.generation, model=cost.model, spent_at=at, **values)
-                return int(connection.execute(opened).inserted_primary_key[0])
+                return int(connection.execute(opened.returning(table.c.id)).scalar_one())
             added = {name: table.c[name] + value for name, value in values.items()}
             connection.execute(table.update().where(table.c.id == entry).values(spent_at=at, **added))
             return entry

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
 from regen.catalog.database import Database, rows
-from regen.core.priority import Cut, Tier
+from regen.core.priority import HASHES, KEYS, MULTIPLIER, Cut, Tier
 
 _docs, _usage = schema.documents.c, schema.usage.c
 _COUNT = sqlite.insert(schema.usage)
@@ -61,4 +61,6 @@ def in_cut(cut: Cut) -> ColumnElement[bool]:
         "rest": true(),
     }
     wanted = conditions[cut.tier]
-    return and_(wanted, not_(or_(*(conditions[tier] for tier in cut.before)))) if cut.before else wanted
+    if cut.before:
+        wanted = and_(wanted, not_(or_(*(conditions[tier] for tier in cut.before))))
+    return wanted if cut.share >= 1.0 else and_(wanted, _docs.doc_key % KEYS * MULTIPLIER % HASHES < cut.below)

@@ -15,6 +15,9 @@ from regen.errors import ConfigError
 Tier: TypeAlias = Literal["queried", "recent", "flagged", "rest"]
 TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
 MONTH: Final = 30.44 * 86_400
+KEYS: Final = 2**31
+HASHES: Final = 2**32
+MULTIPLIER: Final = 2_654_435_769  # 2**32 divided by the golden ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,33 @@ class Cut:
     """One tier made concrete: who belongs to it, and to none of the ``before`` ones.
 
     ``min_queries`` is the count that the most queried documents reach; ``changed_since`` is in seconds since the epoch.
+    Of all these only the ``share`` that :func:`in_slice` draws.
     """
 
     tier: Tier
     before: tuple[Tier, ...]
     min_queries: int
     changed_since: float
+    share: float = 1.0
+
+    @property
+    def below(self) -> int:
+        """Keys that are hashed below this are drawn."""
+        return round(self.share * HASHES)
+
+
+def pilot_cut(share: float) -> Cut:
+    """A share of all documents, whatever tier they belong to."""
+    return Cut("rest", (), 0, 0.0, share)
+
+
+def in_slice(key: int, below: int) -> bool:
+    """Whether a document, by its key in the catalog, is drawn: always the same ones, spread evenly over all keys.
+
+    Multiplicative hashing (Knuth, The Art of Computer Programming 3, section 6.4). It needs no function that a database
+    lacks, and its products stay within 64 bits.
+    """
+    return key % KEYS * MULTIPLIER % HASHES < below
 
 
 def cuts(priority: Priority, *, min_queries: int, now: float) -> list[Cut]:
@@ -58,7 +82,7 @@ def cuts(priority: Priority, *, min_queries: int, now: float) -> list[Cut]:
     return [Cut(tier, passes[:at], min_queries, since) for at, tier in enumerate(passes)]
 
 
-def belongs(cut: Cut, *, queries: int, changed_at: float, flagged: bool) -> bool:
+def belongs(cut: Cut, *, queries: int, changed_at: float, flagged: bool, key: int = 0) -> bool:
     """Whether a document is taken in this pass. The catalog asks the same in SQL; a test holds the two together."""
 
     def fits(tiers: Sequence[Tier]) -> bool:
@@ -70,4 +94,4 @@ def belongs(cut: Cut, *, queries: int, changed_at: float, flagged: bool) -> bool
         }
         return any(facts[tier] for tier in tiers)
 
-    return fits([cut.tier]) and not fits(cut.before)
+    return fits([cut.tier]) and not fits(cut.before) and (cut.share >= 1.0 or in_slice(key, cut.below))

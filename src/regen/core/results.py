@@ -353,7 +353,7 @@ class ChangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a long verb reports while it runs. ``total`` is None while it is unknown; ``note`` says what slows it down."""
+    """What a long verb reports while it runs. ``total`` is None while unknown; ``note`` says what slows it down."""
 
     stage: str
     done: int

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from regen.core.results import SyncResult
+from regen.core.results import GcReport, SyncResult, VerifyReport
 from regen.errors import BudgetExceeded
 from regen.ports.catalog import Catalog, Cost, Generation
 
@@ -98,11 +98,12 @@ class Account:
         """Whether any text was sent to a model."""
         return any(spent.texts for _, spent, _ in self._opened)
 
-    def add_to(self, result: SyncResult) -> None:
+    def add_to(self, result: SyncResult | VerifyReport | GcReport) -> None:
         """Tell a run's result what it has spent."""
         result.embedded_texts = sum(spent.texts for _, spent, _ in self._opened)
-        result.tokens = sum(spent.tokens for _, spent, _ in self._opened)
         result.cost_usd = sum(spent.usd for _, spent, _ in self._opened)
+        if isinstance(result, SyncResult):
+            result.tokens = sum(spent.tokens for _, spent, _ in self._opened)
 
     def unwritten(self) -> Sequence[Cost]:
         """What the catalog has not been told of."""

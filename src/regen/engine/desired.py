@@ -17,6 +17,7 @@ from regen.engine.models import Models
 from regen.engine.planning import Build, DryRun, Planner
 from regen.engine.room import require_room, room_for
 from regen.engine.scan import Scanner
+from regen.engine.settings import Migration
 from regen.engine.stores import Stores
 from regen.errors import CatalogError
 from regen.ports import VectorCache
@@ -27,18 +28,22 @@ FINISHED: Final = ("ready", "live", "retained")
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The live generation, the one that fits the configuration (if any), and the path between their recipes."""
+    """The live generation, the one that fits the configuration (if any), and the path between their recipes.
+
+    ``abandoned`` are the numbers of half-built generations that nothing asks for any more.
+    """
 
     live: Generation | None
     fitting: Generation | None
     path: Transition
+    abandoned: tuple[int, ...] = ()
 
     @property
     def to_build(self) -> bool:
         """Whether ``apply`` has a generation to build, or to finish."""
         if not self.path.needs_generation:
             return False
-        return self.fitting is None or self.fitting.state not in FINISHED
+        return self.fitting is None or (self.fitting.state not in FINISHED and self.fitting.paused is None)
 
     @property
     def to_promote(self) -> bool:
@@ -47,8 +52,21 @@ class Desired:
 
     def notes(self) -> list[str]:
         """What a reader should know about configuration and generations."""
+        left = [
+            f"generation {number} is half built for a recipe that is not asked for any more: "
+            f"`regen gc --retire {number}` gives it up"
+            for number in self.abandoned
+        ]
+        return [*self._on_the_way(), *left]
+
+    def _on_the_way(self) -> list[str]:
+        """What lies between the live generation and what the configuration asks for."""
         if self.live is None or self.path.path == "nothing":
             return []
+        fitting = self.fitting
+        if fitting is not None and fitting.state == "building" and fitting.paused is not None:
+            paused = f"generation {fitting.number} was paused by {fitting.paused}; it is not built meanwhile"
+            return [f"{paused}: run `regen resume {fitting.number}`, then `regen apply`"]
         why = "; ".join(self.path.reasons)
         if self.fitting is not None and self.fitting.state in FINISHED:
             note = f"generation {self.fitting.number} fits the configuration ({why}) and is {self.fitting.state}"
@@ -73,7 +91,8 @@ def desired(catalog: Catalog, alias: str, current: list[Generation], models: Mod
         new_family=_family(models),
         moved=None if stores.holds(live) else (live.store, stores.name),
     )
-    return Desired(live, fitting, path)
+    left = [item.number for item in current if item.state == "building" and not _fits(item, models.recipe, stores)]
+    return Desired(live, fitting, path, tuple(left) if number is not None else ())
 
 
 def _fits(generation: Generation, recipe: Recipe, stores: Stores) -> bool:
@@ -91,6 +110,7 @@ def _family(models: Models) -> Family:
 class PlanMaker:
     """Makes dry runs: of the documents alone, and of the generation that the configuration asks for.
 
+    ``promote`` says why a finished generation is made live at once; empty: it is not.
     ``witness`` measures what speaks for and against embedding anew; without one nothing is measured, as for the dry run
     by which ``apply`` checks a plan.
     """
@@ -99,7 +119,8 @@ class PlanMaker:
     models: Models
     stores: Stores
     cache: VectorCache | None
-    promote: bool
+    migration: Migration
+    promote: str
     witness: Witness | None = None
 
     def dry_run(
@@ -119,7 +140,7 @@ class PlanMaker:
             found.plan = replace(found.plan, amends=amends, decision=decide(self._case(live, wanted)))
         if self.promote and wanted.to_promote:
             assert wanted.fitting is not None
-            step = Step("promote", f"generation {wanted.fitting.number} is ready, and migration.promote is auto")
+            step = Step("promote", f"generation {wanted.fitting.number} is ready, and {self.promote}")
             found.plan = replace(found.plan, steps=(*found.plan.steps, step), to_generation=wanted.fitting.number)
         return found
 
@@ -145,6 +166,7 @@ class PlanMaker:
         return Build(
             lane,
             wanted.path,
+            self.migration,
             self.promote,
             decide=lambda new_texts: decide(replace(case, new_texts=new_texts)),
             room=partial(room_for, self.stores.configured, recipe),

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from regen.core.results import GcReport, SwitchResult
+from regen.core.results import GcReport, PauseResult, SwitchResult
 from regen.engine.stores import Stores
 from regen.errors import AliasMoved, NotFound, NotPromotable
 from regen.ports import AliasStore
@@ -87,6 +87,37 @@ class Lifecycle:
                 f"generation {wanted} is {target.state}, not retained", hint="`regen promote` makes a ready one live"
             )
         return self._switch(route, target, reason)
+
+    def pause(self, number: int | None, *, reason: str) -> PauseResult:
+        """Hold a backfill up, in whatever process it runs. Raises NotFound, NotPromotable."""
+        return self._hold_up(self._building(number), f"{actor()}: {reason}" if reason else actor())
+
+    def resume(self, number: int | None) -> PauseResult:
+        """Let a backfill that was paused (default: the newest such) go on; does nothing if it is not paused."""
+        paused = [item.number for item in self.catalog.generations() if item.state == "building" and item.paused]
+        return self._hold_up(self._building(paused[-1] if number is None and paused else number), None)
+
+    def _hold_up(self, target: Generation, why: str | None) -> PauseResult:
+        self.catalog.pause(target.number, why)
+        counts = self.catalog.counts(target.number)
+        return PauseResult(target.number, why, counts.documents, counts.pending)
+
+    def _building(self, number: int | None) -> Generation:
+        """A generation that is being filled beside a live one (default: the newest). Raises NotFound, NotPromotable."""
+        building = [item for item in self.catalog.generations() if item.state == "building"]
+        if number is None and not building:
+            raise NotFound("no generation is being built", hint="`regen plan` tells what `regen apply` would build")
+        target = building[-1] if number is None else self._known(number)
+        if target.state != "building":
+            raise NotPromotable(
+                f"generation {target.number} is {target.state}", hint="only a backfill, state building, can be paused"
+            )
+        if self.catalog.route(self.alias).live is None:
+            raise NotPromotable(
+                f"generation {target.number} is the first one, which `regen sync` fills",
+                hint="stop the sync (Ctrl-C) instead: what is finished is kept, and the next one goes on",
+            )
+        return target
 
     def _route(self, expected: int | None) -> Route:
         """Where the alias points now, if that is still what the caller's decision was based on. Raises AliasMoved."""

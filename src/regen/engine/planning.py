@@ -15,6 +15,7 @@ from regen.engine.embedding import Slot
 from regen.engine.prepare import Task
 from regen.engine.room import Room
 from regen.engine.scan import Scanner, ScanPlan, dry_scan
+from regen.engine.settings import Migration
 from regen.ports.catalog import CatalogReader
 from regen.ports.placements import Work
 
@@ -31,7 +32,9 @@ _ORDER: Final[tuple[Action, ...]] = (
 _STRATEGIES: Final = {
     "in_place": "no other recipe is asked for: every generation is brought in step where it is",
     "first": "there is no generation yet: the first one is built, and goes live when it is complete",
-    "rebuild": "auto: a generation of its own beside the live one, which goes on answering; to switch, and to go back, "
+    "bulk": "as configured, for a maintenance window: larger batches in the order of the log and no throttle, then the "
+    "store's upkeep, the gate and the switch",
+    "rebuild": "a generation of its own beside the live one, which goes on answering; to switch, and to go back, "
     "takes milliseconds",
 }
 
@@ -48,13 +51,15 @@ class DryRun:
 class Build:
     """A generation to be built (or gone on with) beside the live one, and the path that makes it cheapest.
 
+    ``promote`` says why it goes live as soon as it is ready; empty: it does not.
     ``decide`` answers "must I re-embed?" when it is known how many texts are new, ``room`` tells what so many more
     chunks take.
     """
 
     lane: Lane
     path: Transition
-    promote: bool
+    migration: Migration
+    promote: str
     decide: Callable[[int], Decision]
     room: Callable[[int], Room]
 
@@ -170,7 +175,7 @@ class Planner:
             numbers = ", ".join(str(number) for number in sorted(one.number for one in self.followers))
             notes.append(f"chunks and texts are those of generations {numbers} together, which all follow every change")
         first = lane.generation.number if lane.generation else None
-        strategy = "first" if first is None else "rebuild" if build else "in_place"
+        strategy = "first" if first is None else _strategy(build) if build else "in_place"
         return Plan(
             steps=tuple(steps),
             from_generation=first,
@@ -179,11 +184,19 @@ class Planner:
             source_digest=scanned.digest,
             recipe=recipe,
             strategy="rebuild" if strategy == "first" else strategy,
-            strategy_reason=_STRATEGIES[strategy],
+            strategy_reason=_because(build) + _STRATEGIES[strategy],
             allow_mass_delete=allow_mass_delete,
             notes=(*notes, build.room(_chunks(build)).words()) if build else tuple(notes),
             decision=build.decide(_new_texts(build)) if build else None,
         )
+
+
+def _strategy(build: Build) -> str:
+    return "bulk" if build.migration.bulk else "rebuild"
+
+
+def _because(build: Build | None) -> str:
+    return "auto: " if build is not None and build.migration.strategy == "auto" else ""
 
 
 def _sum(steps: Sequence[Step]) -> Step:
@@ -202,16 +215,24 @@ def _build_steps(build: Build) -> list[Step]:
     steps = []
     if lane.generation is None:
         steps.append(Step("create_generation", why))
+    if (share := build.migration.pilot) is not None and (lane.generation is None or not lane.generation.watermark):
+        steps.append(
+            Step(
+                "evaluate", f"pilot: {share:.3g} of the documents are built first; if they are not sound it ends there"
+            )
+        )
     reasons: dict[Action, str] = {
         "copy_vectors": "another generation holds these texts in the same space",
         "derive_vectors": f"vectors are made of those that are there: {why}",
         "embed_chunks": "no generation and no cache holds these texts in the new space",
     }
     steps += [lane.step(action, reason) for action, reason in reasons.items() if action in lane.tallies]
-    if lane.generation is not None and not steps:
+    if lane.generation is not None and not reasons.keys() & lane.tallies:
         steps.append(Step("build_index", "every text is in it already: it is tended, and called ready"))
+    elif build.migration.bulk:
+        steps.append(Step("build_index", "bulk: all of the store's upkeep is done before the switch"))
     if build.promote:
-        steps.append(Step("promote", "migration.promote is auto"))
+        steps.append(Step("promote", build.promote))
     return steps
 
 

@@ -16,8 +16,10 @@ from typing import Final
 from regen.core.chunking import Chunker
 from regen.core.priority import Cut
 from regen.core.results import ChunkCounts, Progress
+from regen.engine.account import Spent
 from regen.engine.allocations import give_back
-from regen.engine.embedding import Spent, TextEmbedder
+from regen.engine.control import AT_ONCE, Pace
+from regen.engine.embedding import TextEmbedder
 from regen.engine.lease import HeldLease
 from regen.engine.pipeline import Finish, run_pipeline
 from regen.engine.prepare import Batch, Donor, Preparer
@@ -46,7 +48,7 @@ class Reconciled:
 class Reconciler:
     """Everything a generation's reconcile needs.
 
-    ``filterable`` limits the metadata fields (None: learn them); ``cuts`` are the passes of a backfill, by priority.
+    ``filterable`` limits the metadata fields (None: learn them).
     """
 
     catalog: Catalog
@@ -57,7 +59,7 @@ class Reconciler:
     limits: Limits
     cache: VectorCache | None = None
     filterable: frozenset[str] | None = None
-    cuts: Sequence[Cut | None] = (None,)
+    pace: Pace = AT_ONCE
 
     def run(
         self,
@@ -82,7 +84,6 @@ class Reconciler:
             generation.recipe,
             spent,
             cache=self.cache,
-            budget_usd=self.limits.budget_usd,
             concurrency=self.limits.concurrency,
             exact_tokens=self.limits.tokens_per_minute is not None,
         )
@@ -92,7 +93,8 @@ class Reconciler:
                 while writer.marked:
                     writer.marked = 0
                     self._catch_up(generation, (0, head), embedding, writer, progress)
-                catalog.advance(generation.number, head, lease.lease)
+                if self.pace.pilot is None:
+                    catalog.advance(generation.number, head, lease.lease)
             writer.collect_garbage()
         finally:
             embedding.close()
@@ -108,7 +110,8 @@ class Reconciler:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors)
-        total = self.catalog.counts(generation.number).pending if progress else None
+        total = self._total(generation, writer) if progress else 0
+        stage, brake = "index" if self.pace.pilot is None else "pilot", self.pace.brake
 
         def embed(batch: Batch) -> Finish:
             filling = embedding.begin(batch.to_embed)
@@ -131,11 +134,18 @@ class Reconciler:
                 give_back()
             if progress:
                 done, spent = writer.written.documents + writer.written.failed, embedding.spent
-                progress(Progress("index", done, total, "documents", spent.texts, spent.usd))
+                note = brake.note if brake else ""
+                progress(Progress(stage, done, max(done, total), "documents", spent.texts, spent.usd, note))
 
         for lane, cut in self._passes():
             works = self._behind(generation, between, lane, cut, _sizes(embedding, self.limits.batch_documents))
             run_pipeline((preparer.prepare(some) for some in works), embed, write, embedding.halt)
+
+    def _total(self, generation: Generation, writer: Writer) -> int:
+        """How many documents there will have been; of a pilot about so many, as its documents are drawn by chance."""
+        pending = self.catalog.counts(generation.number).pending
+        done = writer.written.documents + writer.written.failed
+        return done + round(pending * (1.0 if self.pace.pilot is None else self.pace.pilot.share))
 
     def _passes(self) -> Iterator[tuple[int | None, Cut | None]]:
         """What is taken first: changed access, then the tiers in order, then whatever is left.
@@ -144,8 +154,11 @@ class Reconciler:
         last tier is not asked for by name: a document that readers began to ask for after its better tier's turn
         belongs to neither.
         """
+        if self.pace.pilot is not None:
+            yield ALL_LANES, self.pace.pilot
+            return
         yield ACCESS_LANE, None
-        for cut in self.cuts[:-1]:
+        for cut in self.pace.cuts[:-1]:
             yield ALL_LANES, cut
         yield ALL_LANES, None
 
@@ -158,15 +171,20 @@ class Reconciler:
         sizes: Iterator[int],
     ) -> Iterator[list[Work]]:
         after, head = between
-        while works := self.catalog.behind(
-            generation.number,
-            after=after,
-            upto=head,
-            lane=lane,
-            limit=next(sizes),
-            max_bytes=self.limits.batch_bytes,
-            cut=cut,
-        ):
+        while True:
+            if self.pace.brake is not None:
+                self.pace.brake()
+            works = self.catalog.behind(
+                generation.number,
+                after=after,
+                upto=head,
+                lane=lane,
+                limit=next(sizes),
+                max_bytes=self.limits.batch_bytes,
+                cut=cut,
+            )
+            if not works:
+                return
             yield works
             after = works[-1].revision
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from regen.core.priority import Priority
+from regen.errors import ConfigError
+
+Strategy: TypeAlias = Literal["auto", "rebuild", "bulk"]
 
 DAY = 86_400.0
 
@@ -13,7 +17,8 @@ DAY = 86_400.0
 class Limits:
     """Bounds of a run. None means no limit.
 
-    ``budget_usd`` is per run and hard: the call that would pass it is not made. ``max_delete_share`` is the share of a
+    ``budget_usd`` is hard: the call that would pass it is not made. It is for a run, all its generations, and for a
+    generation's build however often that is stopped and begun again. ``max_delete_share`` is the share of a
     full source's documents that may vanish at once. ``keep_changes`` is how long the change log is kept, ``retain`` a
     former live generation, in seconds.
     """
@@ -32,3 +37,28 @@ class Limits:
     batch_documents: int = 2_000
     batch_bytes: int = 8_000_000
     max_batch_texts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """How a generation is built beside the live one.
+
+    ``auto`` is ``rebuild``. ``bulk`` is for a maintenance window: larger batches in the order of the log, no throttle,
+    all of the store's upkeep, and the promotion through the gate at once. ``pilot`` is the share of the documents that
+    is built and judged first. ``throttle`` is how many times as long as before the live generation's searches may take.
+    """
+
+    strategy: Strategy = "auto"
+    pilot: float | None = None
+    throttle: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.pilot is not None and not 0 < self.pilot < 1:
+            raise ConfigError(f"migration.pilot is {self.pilot}", hint="a share between 0 and 1, such as 5%")
+        if self.throttle is not None and not self.throttle > 1:
+            raise ConfigError(f"migration.throttle is {self.throttle}", hint="a factor above 1, such as 2.0")
+
+    @property
+    def bulk(self) -> bool:
+        """Whether nobody need be considered while a generation is built."""
+        return self.strategy == "bulk"

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from regen.core.priority import Cut, cuts
 from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
 from regen.engine import probes
+from regen.engine.account import Account, Spent
 from regen.engine.allocations import fewer_collections
+from regen.engine.control import AT_ONCE, Pace
 from regen.engine.donors import donors_for, giving_order
-from regen.engine.embedding import Spent
 from regen.engine.lease import HeldLease, is_dead, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
 from regen.engine.models import Models
@@ -25,7 +25,7 @@ from regen.engine.settings import Limits
 from regen.engine.stores import Stores
 from regen.errors import NotFound
 from regen.ports import CollectionSpec, MaintainedStore, VectorCache
-from regen.ports.catalog import CURRENT_STATES, Catalog, Cost, Generation
+from regen.ports.catalog import CURRENT_STATES, Catalog, Generation
 
 OnProgress = Callable[[Progress], None]
 UPKEEP_RUNS: Final = 16
@@ -61,12 +61,15 @@ class WriteSide:
     @contextmanager
     def lease(self, generation: Generation) -> Iterator[HeldLease]:
         """Hold the right to write one generation. Raises CatalogBusy when another process keeps it."""
-        name = f"generation {generation.number} of {self.alias}"
         with (
             self._turns.setdefault(generation.number, threading.RLock()),
-            writer_lease(self.catalog, name, self._owner, wait=self.limits.lease_wait) as held,
+            writer_lease(self.catalog, self._right(generation), self._owner, wait=self.limits.lease_wait) as held,
         ):
             yield held
+
+    def _right(self, generation: Generation) -> str:
+        """The name of the lease on one generation."""
+        return f"generation {generation.number} of {self.alias}"
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -96,54 +99,19 @@ class WriteSide:
         ``demand`` may ask for more work of each generation; it is called under that generation's lease, so that another
         writer that finishes just then cannot take it for done.
         """
-        with self._recorded(verb) as (result, costs), fewer_collections():
+        with self.recorded(verb) as (result, account), fewer_collections():
             with self._logging():
                 result.documents = log()
-            self._follow(result, costs, progress, demand)
+            self._follow(result, account, progress, demand)
         if self._upkeep_is_due(result):
-            for generation in self._complete():
-                result.notes += self._maintain(generation, force=False)
+            for generation in self.complete():
+                result.notes += self.maintain(generation, force=False)
         return result
-
-    def build(self, generation: Generation, progress: OnProgress | None = None) -> SyncResult:
-        """Backfill a generation until it has caught up with the log, edits made meanwhile included; then it is ready.
-
-        Whatever stops it, what is committed stays, and the next call goes on from there.
-        """
-        with self._recorded("build") as (result, costs), fewer_collections(), self.lease(generation) as lease:
-            generation = self.fresh(generation)
-            embedder = self.models.embedder_for(generation)
-            self._check_model(generation.recipe)
-            probes.keep(self.catalog, generation, embedder)
-            probes.check(self.catalog, generation, embedder)
-            while True:
-                upto = self._let_donors_go_first(generation, result, costs)
-                self._reconcile_into(result, costs, generation, lease, progress, upto)
-                if self.catalog.mark_ready(generation.number, at=time.time()):
-                    break
-                generation = self.fresh(generation)
-        result.notes += self._maintain(generation, force=False)
-        return result
-
-    def _let_donors_go_first(self, generation: Generation, result: SyncResult, costs: list[Cost]) -> int | None:
-        """Bring those whose vectors serve a new generation up to one revision, and say which; None without donors.
-
-        Else a text that is new in both would be embedded twice whenever an edit reaches the build first.
-        """
-        found = donors_for(generation.recipe.embedding, generation, self._complete(), self.models, self.stores)
-        donors = {donor.generation for donor in found}
-        upto = None
-        for donor in self._followers():
-            if donor.number in donors:
-                with self.lease(donor) as lease:
-                    if self._is_current(donor):
-                        upto = self._reconcile_into(result, costs, self.fresh(donor), lease, None, upto)
-        return upto
 
     def _follow(
         self,
         result: SyncResult,
-        costs: list[Cost],
+        account: Account,
         progress: OnProgress | None,
         demand: Callable[[Generation], object] | None,
     ) -> None:
@@ -153,33 +121,41 @@ class WriteSide:
         """
         failures: list[Exception] = []
         upto = None  # all to the same revision: what is logged meanwhile comes to each in this order too
-        for generation in self._followers():
+        for generation in self.followers():
+            if generation.state == "building":
+                account.counts_earlier(generation)
             try:
                 with self.lease(generation) as lease:
-                    if self._is_current(generation):
+                    if self.is_current(generation):
                         if demand is not None:
                             demand(generation)
-                        upto = self._reconcile_into(result, costs, self.fresh(generation), lease, progress, upto)
+                        upto = self.reconcile_into(result, account, self.fresh(generation), lease, progress, upto=upto)
             except Exception as error:  # noqa: BLE001 - raised below
                 failures.append(error)
         if failures:
             raise failures[0]
 
     @contextmanager
-    def _recorded(self, verb: str) -> Iterator[tuple[SyncResult, list[Cost]]]:
-        """Keep what a run did and what it cost, also when something stops it."""
+    def recorded(self, verb: str, *, always: bool = True) -> Iterator[tuple[SyncResult, Account]]:
+        """Keep what a run did and what it cost, also when something stops it; unless ``always`` only if it cost any.
+
+        One budget is for the whole of it.
+        """
         started, clock = time.time(), time.perf_counter()
-        result, costs = SyncResult(), list[Cost]()
+        result, account = SyncResult(), Account(self.catalog, self.limits.budget_usd)
 
         def record() -> None:
+            account.add_to(result)
             result.seconds = time.perf_counter() - clock
-            paid = [cost for cost in costs if cost.texts]
-            self.catalog.record_run(verb, started=started, finished=time.time(), result=result.to_dict(), costs=paid)
+            if always or account.used:
+                self.catalog.record_run(
+                    verb, started=started, finished=time.time(), result=result.to_dict(), costs=account.unwritten()
+                )
 
         try:
-            yield result, costs
+            yield result, account
         except BaseException:
-            if any(cost.texts for cost in costs):  # what was paid for is on the account, whatever happened then
+            if account.used:  # what was paid for is on the account, whatever happened then
                 record()
             raise
         record()
@@ -197,25 +173,27 @@ class WriteSide:
             self._runs_since_upkeep = self._written_since_upkeep = 0
         return due
 
-    def _followers(self) -> list[Generation]:
+    def followers(self) -> list[Generation]:
         """The generations that a sync keeps current: those that are complete, or the first one ever, which it builds.
 
         One that is still being filled takes the changes when its backfill comes to them: none is lost, and a sync never
         spends what a backfill costs.
         """
-        if complete := self._complete():
+        if complete := self.complete():
             return giving_order(complete, self.catalog.route(self.alias).live, self.models)
         return self.current()[:1] or [self.create(self.models.recipe)]
 
-    def _complete(self) -> list[Generation]:
+    def complete(self) -> list[Generation]:
+        """The generations that every sync brings in step."""
         return [item for item in self.current() if item.state != "building"]
 
-    def _is_current(self, generation: Generation) -> bool:
+    def is_current(self, generation: Generation) -> bool:
+        """Whether a generation has not been given up."""
         return any(item.number == generation.number for item in self.current())
 
     def create(self, recipe: Recipe) -> Generation:
         """A new generation, empty, with its collection and the probe vectors of its model."""
-        self._check_model(recipe)
+        self.check_model(recipe)
         with self._logging():
             building = [
                 item
@@ -229,13 +207,13 @@ class WriteSide:
                 self.alias, recipe, prefix, at=time.time(), options=self.models.options, store=self.stores.name
             )
 
-    def _check_model(self, recipe: Recipe) -> None:
+    def check_model(self, recipe: Recipe) -> None:
         """Whether the model still gives the vectors that a new generation would take over. Raises ModelChanged."""
         donors = {
-            donor.generation for donor in donors_for(recipe.embedding, None, self._complete(), self.models, self.stores)
+            donor.generation for donor in donors_for(recipe.embedding, None, self.complete(), self.models, self.stores)
         }
         now = None
-        for giver in self._complete():
+        for giver in self.complete():
             before = probes.kept_vectors(self.catalog, giver) if giver.number in donors else None
             if before is not None:
                 now = probes.embed(self.models.embedder, recipe) if now is None else now
@@ -248,26 +226,20 @@ class WriteSide:
             raise NotFound(f"generation {generation.number} was given up meanwhile")
         return found
 
-    def _reconcile_into(
+    def reconcile_into(
         self,
         result: SyncResult,
-        costs: list[Cost],
+        account: Account,
         generation: Generation,
         lease: HeldLease,
         progress: OnProgress | None,
-        upto: int | None,
+        *,
+        upto: int | None = None,
+        pace: Pace = AT_ONCE,
     ) -> int:
         """Reconcile and keep account; up to which revision."""
-        spent = Spent()
-        try:
-            done = self.reconcile(generation, lease, progress, spent, upto)
-        finally:  # what was sent to the model is accounted for, whatever stopped the run
-            result.embedded_texts += spent.texts
-            result.tokens += spent.tokens
-            result.cost_usd += spent.usd
-            costs.append(
-                Cost(generation.number, generation.recipe.embedding.model, spent.texts, spent.tokens, spent.usd)
-            )
+        spent = account.open(generation, self.models.embedder_for(generation).info.price_per_million_tokens)
+        done = self.reconcile(generation, lease, spent, progress, upto=upto, pace=pace)
         result.chunks.written += done.chunks.written
         result.chunks.reused += done.chunks.reused
         result.chunks.deleted += done.chunks.deleted
@@ -279,14 +251,16 @@ class WriteSide:
         self,
         generation: Generation,
         lease: HeldLease,
+        spent: Spent,
         progress: OnProgress | None = None,
-        spent: Spent | None = None,
+        *,
         upto: int | None = None,
+        pace: Pace = AT_ONCE,
     ) -> Reconciled:
         """Bring one generation up to the log's end, or to a revision; the first one ever then goes live by itself."""
         if generation.state == "building":
             self.prepare_collection(generation)
-        done = self.reconcile_from(generation, lease, self.cache, spent or Spent(), progress, upto)
+        done = self.reconcile_from(generation, lease, self.cache, spent, progress, upto=upto, pace=pace)
         if generation.state == "building" and self.catalog.route(self.alias).live is None:
             self.go_live(generation, reason="the first generation is complete")
         return done
@@ -298,7 +272,9 @@ class WriteSide:
         cache: VectorCache | None,
         spent: Spent,
         progress: OnProgress | None = None,
+        *,
         upto: int | None = None,
+        pace: Pace = AT_ONCE,
     ) -> Reconciled:
         """The same with a cache of the caller's choice, and no consequence for the alias."""
         embedder = self.models.embedder_for(generation)
@@ -310,22 +286,12 @@ class WriteSide:
             embedder,
             chunker,
             donors,
-            self.limits,
+            pace.limits or self.limits,
             cache,
             self.filterable,
-            self._cuts() if self._is_backfill(generation) else (None,),
+            pace,
         )
         return reconciler.run(generation, lease, progress=progress, spent=spent, upto=upto)
-
-    def _is_backfill(self, generation: Generation) -> bool:
-        """Whether readers are served by another generation while this one is filled: then the order counts."""
-        fresh = generation.state == "building" and generation.watermark == 0
-        return fresh and self.catalog.route(self.alias).live is not None
-
-    def _cuts(self) -> Sequence[Cut]:
-        """The passes of a backfill: what readers ask for most comes first."""
-        rule = self.limits.priority
-        return cuts(rule, min_queries=self.catalog.most_queried(rule.queried_share), now=time.time())
 
     def go_live(self, generation: Generation, *, reason: str) -> None:
         """Keep the first generation's probe vectors, and point the alias at it."""
@@ -343,7 +309,8 @@ class WriteSide:
             ),
         )
 
-    def _maintain(self, generation: Generation, *, force: bool) -> list[str]:
+    def maintain(self, generation: Generation, *, force: bool) -> list[str]:
+        """Let the store tend a collection; what it did, one phrase each."""
         store = self.stores.of(generation)
         if not isinstance(store, MaintainedStore):
             return []
@@ -352,16 +319,17 @@ class WriteSide:
     def verify(self, *, repair: bool, progress: OnProgress | None = None) -> VerifyReport:
         """Compare catalog and store; with ``repair`` mend what differs and look again."""
         generation = self.live_or_newest()
-        with self.lease(generation) as lease:
+        with self.recorded("verify", always=False) as (result, account), self.lease(generation) as lease:
             found = compare(generation, self.stores.of(generation), self.catalog, progress)
             if not repair or found.report.consistent:
                 return found.report
             if found.collection_missing:
                 self.prepare_collection(generation)
             mended = apply_repair(found, generation, self.stores.of(generation), self.catalog)
-            self.reconcile(self.live_or_newest(), lease, progress)
+            self.reconcile_into(result, account, self.live_or_newest(), lease, progress)
             again = compare(self.fresh(generation), self.stores.of(generation), self.catalog, progress).report
             again.repaired = mended
+            account.add_to(again)
             return again
 
     def collect(self, *, now: bool) -> GcReport:
@@ -371,14 +339,35 @@ class WriteSide:
             if is_dead(held.owner) or held.expires_at < time.time():
                 self.catalog.release(held)
         self.lifecycle.expire(report, now=now)
-        for generation in self.current():
-            with self.lease(generation) as lease:
-                if generation.state != "building":
-                    self.reconcile(self.fresh(generation), lease)
-                else:
-                    self.prepare_collection(generation)  # a crash may have come before it was made
-                report.points += collect_orphans(generation, self.stores.of(generation), self.catalog)
-                report.maintenance += self._maintain(generation, force=now)
+        self._abandon(report, now=now)
+        with self.recorded("gc", always=False) as (result, account):
+            for generation in self.current():
+                self._tend(generation, result, account, report, now=now)
+            account.add_to(report)
         purged = self.catalog.purge(changes_before=time.time() - (0.0 if now else self.limits.keep_changes))
         report.contents, report.changes, report.tombstones = purged.contents, purged.changes, purged.tombstones
         return report
+
+    def _tend(
+        self, generation: Generation, result: SyncResult, account: Account, report: GcReport, *, now: bool
+    ) -> None:
+        with self.lease(generation) as lease:
+            if generation.state != "building":
+                self.reconcile_into(result, account, self.fresh(generation), lease, None)
+            else:
+                self.prepare_collection(generation)  # a crash may have come before it was made
+            report.points += collect_orphans(generation, self.stores.of(generation), self.catalog)
+            report.maintenance += self.maintain(generation, force=now)
+
+    def _abandon(self, report: GcReport, *, now: bool) -> None:
+        """Give up what was half built for a recipe that is not asked for any more, unless somebody is at work on it."""
+        for item in self.current():
+            overdue = item.created_at + self.limits.retain < time.time()
+            if (now or overdue) and self.is_abandoned(item) and self.catalog.holder(self._right(item)) is None:
+                self.lifecycle.retire(item.number)
+                report.retired.append(item.number)
+
+    def is_abandoned(self, generation: Generation) -> bool:
+        """Whether a generation is half built, beside a live one, by another recipe than the configuration asks for."""
+        wanted = generation.recipe.fingerprint == self.models.recipe.fingerprint and self.stores.holds(generation)
+        return generation.state == "building" and not wanted and self.catalog.route(self.alias).live is not None

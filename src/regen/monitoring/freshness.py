@@ -49,6 +49,7 @@ def _generation(generation: Generation, counts: GenerationCounts, now: float) ->
         pending=counts.pending,
         failed=counts.failed,
         lag_seconds=_age(counts.oldest_pending_at, now),
+        paused=generation.paused if generation.state == "building" else None,
     )
 
 

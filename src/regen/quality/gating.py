@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 from regen.core.results import Progress
 from regen.engine.lifecycle import Approval
+from regen.engine.pilot import PilotVerdict
 from regen.errors import ConfigError, GateNotMet, NotFound, RegenError
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.outcome import CheckResult, Evaluation
@@ -91,6 +92,22 @@ class QualitySide:
             hint=f"`regen evaluate {candidate.number} --report report.html` shows it in full; "
             '`regen promote --force --reason "…"` overrules the gate',
         )
+
+    def judge_pilot(self, candidate: Generation, share: float) -> PilotVerdict:
+        """Whether a slice answers the judged queries that it can answer as the gate asks.
+
+        Too little to tell is no reason to stop: the whole generation is judged before it is promoted. Raises
+        EvaluationError.
+        """
+        live = self.catalog.route(self.alias).live
+        if not self.settings.collections or live is None:
+            return PilotVerdict(True)
+        held = {facts.doc_id for page in self.catalog.placements(candidate.number) for facts, _ in page}
+        found, _ = self._evaluator().evaluate(
+            self._subject(candidate), self._subject(self._known(live)), only=held, progress=None
+        )
+        told = f"judged queries on {share:.3g} of the documents: {found.verdict.replace('_', ' ')}"
+        return PilotVerdict(found.verdict != "hold", (told, *found.reasons[:SHOWN]))
 
     def _known(self, number: int | None) -> Generation:
         current = {item.number: item for item in self.current()}

@@ -20,6 +20,7 @@ from regen.engine import probes
 from regen.errors import ModelChanged, StoreError
 from regen.index import Index
 from regen.ports import CollectionSpec, Embedder, ModelInfo, SizedStore, Vectors
+from regen.spaces.derive import neighbour_overlap, quantize
 from regen.spaces.vectors import normalize
 from regen.stores.lancedb import LanceStore
 
@@ -179,15 +180,17 @@ def test_a_broken_model_keeps_nobody_from_planning(worlds: Worlds) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8", "binary"])
-def test_what_a_precision_loses_is_measured(worlds: Worlds, precision: str) -> None:
+def test_what_a_precision_loses_is_measured(worlds: Worlds, precision: Precision) -> None:
     """The share of neighbours that stay is that of the real vectors, and the bytes are the store's."""
     move = started(worlds, WordLlamaEmbedder(64))
     move.to(embedding={"precision": precision})
     text = grounds(planned(move, 0, asked=0))
     assert f"{precision}: " in text
     share = float(text.split(f"{precision}: ")[1].split("%")[0])
+    held = np.stack(list({point[0]: point[3] for point in move.contents(1).values()}.values()))
+    expected = neighbour_overlap(held, quantize(held, precision), min(10, len(held) // 4), queries=held)
+    assert share == pytest.approx(100 * expected, abs=0.06)
     assert (share == 100) == (precision == "float16")
-    assert share > 40
     per_vector = {"float16": 128, "int8": 128 if move.world.store == "lancedb" else 64, "binary": 8}[precision]
     assert f"256 -> {per_vector} bytes a vector" in text
 

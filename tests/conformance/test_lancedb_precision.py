@@ -89,7 +89,7 @@ def test_signs_are_found_in_two_stages(store: LanceStore, k: int) -> None:
     vectors = generator.standard_normal((6_000, 256)).astype(np.float32)  # the hardest case: no clusters
     written = filled(store, vectors, "binary")
     queries = vectors[::150] + 2.5 * generator.standard_normal((40, 256)).astype(np.float32)
-    assert recall(store, written, queries, k) >= 0.97
+    assert recall(store, written, queries, k) >= 0.95
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])

@@ -57,7 +57,8 @@ def index_recall(context: Context) -> CheckResult:
         _search(context, subject, item)
     scored = _score(context, subject, asked, total)
     k = min(context.k, total)
-    recall = float(np.mean([_recall(subject, item, k, total / max(1, scored)) for item in asked]))
+    missed = [_missed(subject, item, k, total / max(1, scored)) for item in asked]
+    recall = max(0.0, 1.0 - float(np.mean(missed)) / k)
     of = f"all {total:,} points" if scored >= total else f"{scored:,} of {total:,} points"
     told = f"recall@{k} is {recall:.3f} in {counted(len(asked), 'search', 'searches')}, against exact search of {of}"
     if recall >= context.recall:
@@ -145,10 +146,16 @@ def _placed(context: Context, subject: Subject, total: int) -> Iterator[bytes]:
         yield from (item.chunks for item in subject.catalog.placed(subject.number, drawn[at : at + PAGE]).values())
 
 
-def _recall(subject: Subject, item: _Asked, k: int, weight: float) -> float:
-    """The share of the k nearest that were returned, estimated where only a part was scored."""
-    scores = sorted(item.returned.values(), reverse=True)[:k]
-    last = scores[-1] if len(scores) == k else -np.inf
-    bar = last + slack(subject.generation.recipe, last) if last > -np.inf else last
-    missed = min(float(k), float((item.others[:k] > bar).sum()) * weight)
-    return 1.0 - missed / k
+def _missed(subject: Subject, item: _Asked, k: int, weight: float) -> float:
+    """How many of the k nearest were not returned; each point of a sample stands for ``weight`` points."""
+    returned = sorted(item.returned.values(), reverse=True)[:k]
+    missed = above = 0.0
+    for score in item.others:
+        before = sum(own + slack(subject.generation.recipe, own) >= score for own in returned)
+        if before + above >= k:
+            break  # as many are nearer: it is none of the k
+        if before == len(returned):
+            break  # farther than all that was returned: the list is short, which is counted below
+        missed += weight
+        above += weight
+    return max(missed, k - len(returned))

@@ -12,6 +12,7 @@ from regen.evaluation.outcome import CheckResult
 from regen.ports.auditing import DocumentFacts
 from regen.quality.checks.context import Context
 from regen.quality.checks.held import Held, current_text, excerpt, held, look_for
+from regen.quality.checks.reembedding import Compared, compared, mistaken
 from regen.quality.checks.telling import examples, failed, passed
 from regen.quality.subject import Subject
 from regen.serving.search import embed_query
@@ -28,13 +29,16 @@ class _Findings:
     unfound: list[str] = field(default_factory=list)
     unfound_by_text: list[str] = field(default_factory=list)
     outdated: list[str] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
+    mistaken: list[str] = field(default_factory=list)
     searches: int = 0
 
 
 def recent_documents(context: Context) -> CheckResult:
     """The documents changed last, and a sample of all, are found: by their own vectors and by their own texts.
 
-    What is returned of them is the newest revision's text. Dead letters are left to the check of coverage.
+    What is returned of them is the newest revision's text, and a few stored vectors are those that the model gives for
+    their texts now. Dead letters are left to the check of coverage.
     """
     subject = context.candidate
     wanted = _sample(context, subject)
@@ -49,6 +53,7 @@ def recent_documents(context: Context) -> CheckResult:
                 found.unplaced.append(doc_id)
         elif doc_id in points:
             _examine(context, facts, points[doc_id], found, by_text=at < context.texts)
+    found.mistaken = mistaken(subject, found.compared)
     return _judged(context, found, len(wanted))
 
 
@@ -82,6 +87,10 @@ def _examine(context: Context, facts: DocumentFacts, points: Held, found: _Findi
         hits += answer.of(doc_id)
         if not answer.found:
             found.unfound.append(doc_id)
+        if by_text and points.revision == facts.revision:
+            found.compared += compared(answer.of(doc_id), points, row)
+    elif points.chunks:
+        found.unfound.append(doc_id)  # vectors without a direction are near to nothing
     if by_text and text and text.strip() and usable.size:
         vector = embed_query(excerpt(text), subject.generation.recipe, subject.embedder)
         answer = look_for(subject, points, vector, context.k)
@@ -108,6 +117,8 @@ def _judged(context: Context, found: _Findings, looked: int) -> CheckResult:
         problems.append(f"points missing in the store: {examples(found.missing)}")
     if len(unfound) > allowed:
         problems.append(f"not found by their own vector or text: {examples(unfound)}")
+    if found.mistaken:
+        problems.append(f"the stored vectors are not those of their texts: {examples(found.mistaken)}")
     if found.outdated:
         problems.append(f"returned with a text or revision that is not the newest: {examples(found.outdated)}")
     told = counted(looked, "document")
@@ -117,6 +128,13 @@ def _judged(context: Context, found: _Findings, looked: int) -> CheckResult:
     return failed(
         NAME,
         [f"of {told}: {problems[0]}", *problems[1:]],
-        "`regen sync` places what waits, `regen verify --repair` mends what the store has lost or mixed up",
-        [*found.unplaced, *found.missing, *(unfound if len(unfound) > allowed else []), *found.outdated],
+        "`regen sync` places what waits, `regen verify --repair` mends what the store has lost or mixed up, "
+        "`regen retry --document ID` embeds a document anew",
+        [
+            *found.unplaced,
+            *found.missing,
+            *(unfound if len(unfound) > allowed else []),
+            *found.mistaken,
+            *found.outdated,
+        ],
     )

@@ -10,7 +10,7 @@ from regen.evaluation.known import WITHIN, KnownQuery, read_known
 
 def test_a_file_is_read() -> None:
     """Defaults, a single document and principals, blank lines and a byte order mark."""
-    lines = [
+    lines: list[str | bytes] = [
         b'\xef\xbb\xbf{"query": " how do I? ", "documents": ["a", "b", "a"]}',
         "",
         '{"query": "other", "documents": "c", "within": 1, "principals": ["team"]}',

@@ -30,6 +30,12 @@ class _Findings:
     queued: set[str] = field(default_factory=set)
     unsearched: int = 0
 
+    def forget(self, returned_to_life: set[str]) -> None:
+        """Leave out what was delivered anew while it was looked for."""
+        for found in (self.returned, self.placed, self.stored):
+            for doc_id in returned_to_life & found.keys():
+                del found[doc_id]
+
 
 def deleted_documents(context: Context) -> CheckResult:
     """What was deleted last is placed nowhere, returned by no search for its former text, and in no store.
@@ -44,6 +50,7 @@ def deleted_documents(context: Context) -> CheckResult:
     there = [subject for subject in context.others if has_collection(subject)]
     for subject in there:
         _look(context, subject, gone, texts, found)
+    found.forget({doc_id for doc_id, now in context.catalog.facts(list(gone)).items() if not now.deleted})
     return _judged(found, len(gone), len(there))
 
 
@@ -80,7 +87,7 @@ def _look(
     for point in suspects:
         if _is_queued(subject, point):
             found.queued.add(point.doc_id)
-        else:
+        elif subject.store.fetch(subject.generation.collection, [point.point_id])[0]:  # not deleted just now
             found.stored[point.doc_id] = where
 
 

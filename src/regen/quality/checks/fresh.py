@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from regen.core.documents import UNRESTRICTED
+from regen.core.results import Hit
 from regen.evaluation.judged import JudgedCollection, JudgedQuery
 from regen.evaluation.lines import counted
 from regen.evaluation.measures import rank_documents
@@ -75,12 +76,9 @@ def _ask(context: Context, subject: Subject, marked: list[tuple[JudgedCollection
         principals = UNRESTRICTED if query.principals is None else query.principals
         result = subject.search(query.text, 2 * context.k, principals)
         facts = context.catalog.facts(list({hit.doc_id for hit in result.hits}))
-        texts = {doc: current_text(context.catalog, doc, item.revision) for doc, item in facts.items()}
-        answers.outdated += [
-            hit.doc_id
-            for hit in result.hits
-            if hit.doc_id not in facts or is_outdated(hit, facts[hit.doc_id].revision, texts[hit.doc_id])
-        ]
+        if suspects := _outdated(context, result.hits):
+            again = _outdated(context, subject.search(query.text, 2 * context.k, principals).hits)
+            answers.outdated += [doc for doc in suspects if doc in again and not _is_on_its_way(context, subject, doc)]
         ranking = rank_documents([(hit.doc_id, hit.score) for hit in result.hits])
         times = {doc: facts[doc].changed_at for doc in _best_judged(collection, query) if doc in facts}
         ranked = [(doc, score) for doc, score in ranking if doc in times]
@@ -88,6 +86,26 @@ def _ask(context: Context, subject: Subject, marked: list[tuple[JudgedCollection
             answers.outranked[query.text] = pair
     answers.outdated = list(dict.fromkeys(answers.outdated))
     return answers
+
+
+def _outdated(context: Context, hits: Sequence[Hit]) -> list[str]:
+    """Documents of which an older text is returned, or a revision that is not the newest."""
+    facts = context.catalog.facts(list({hit.doc_id for hit in hits}))
+    texts = {doc: current_text(context.catalog, doc, item.revision) for doc, item in facts.items()}
+    found = [
+        hit.doc_id
+        for hit in hits
+        if hit.doc_id not in facts or is_outdated(hit, facts[hit.doc_id].revision, texts[hit.doc_id])
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _is_on_its_way(context: Context, subject: Subject, doc_id: str) -> bool:
+    """Whether a writer at work has not come to the document's newest revision yet."""
+    placed = subject.catalog.placed(subject.number, [doc_id]).get(doc_id)
+    facts = context.catalog.facts([doc_id]).get(doc_id)
+    behind = placed is None or facts is None or placed.revision != facts.revision
+    return behind and context.is_followed()
 
 
 def _best_judged(collection: JudgedCollection, query: JudgedQuery) -> set[str]:

@@ -13,7 +13,9 @@ from regen.core.documents import UNRESTRICTED, Principal, Unrestricted
 from regen.core.results import Hit, SearchResult
 from regen.errors import NotFound
 from regen.ports import Vector, Vectors
+from regen.ports.auditing import DocumentFacts
 from regen.ports.catalog import CatalogReader
+from regen.quality.checks.context import Context
 from regen.quality.checks.scoring import exact_scores, slack
 from regen.quality.subject import Subject
 
@@ -63,6 +65,16 @@ def _held(doc_id: str, revision: int, named: dict[str, str], rows: dict[str, int
     return Held(
         doc_id, revision, tuple(there.values()), vectors[[rows[point] for point in there]], len(named) - len(there)
     )
+
+
+def stands(context: Context, facts: DocumentFacts, points: Held) -> bool:
+    """Whether a document is still as it was when it was looked at; if not, nothing is said about it."""
+    now = context.catalog.facts([facts.doc_id]).get(facts.doc_id)
+    placed = context.catalog.placed(context.candidate.number, [facts.doc_id]).get(facts.doc_id)
+    if now is None or placed is None or now.deleted != facts.deleted or now.revision != facts.revision:
+        return False
+    on_its_way = placed.revision != now.revision and context.is_followed()
+    return placed.revision == points.revision and not on_its_way
 
 
 def has_collection(subject: Subject) -> bool:

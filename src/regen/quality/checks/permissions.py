@@ -14,7 +14,7 @@ from regen.evaluation.lines import counted
 from regen.evaluation.outcome import CheckResult
 from regen.ports.auditing import DocumentFacts
 from regen.quality.checks.context import Context
-from regen.quality.checks.held import Held, held, look_for
+from regen.quality.checks.held import Held, held, look_for, stands
 from regen.quality.checks.telling import examples, failed, passed
 
 NAME = "permissions"
@@ -91,13 +91,13 @@ def _ask(
         row = int(np.flatnonzero(held_here.vectors.any(axis=1))[0])
         answer = look_for(context.candidate, held_here, held_here.vectors[row], context.k, principals=caller)
         found.searches += 1
-        returned = context.catalog.facts([hit.doc_id for hit in answer.result.hits])
-        for doc_id, item in returned.items():
-            if not _sees(caller, item.access):
+        seen = {hit.doc_id: hit.revision for hit in answer.result.hits}
+        for doc_id, item in context.catalog.facts(list(seen)).items():
+            if not _sees(caller, item.access) and item.revision == seen[doc_id]:  # else it was changed just now
                 found.leaked[doc_id] = caller
         if answer.result.explanation.dropped.get("access") and not context.is_followed():
             found.held_back[facts.doc_id] = caller
-        if not answer.found and _sees(caller, facts.access):
+        if not answer.found and _sees(caller, facts.access) and stands(context, facts, held_here):
             found.hidden[facts.doc_id] = caller
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,11 +53,15 @@ def index_recall(context: Context) -> CheckResult:
     asked = _queries(context, subject)
     if not asked:
         return passed(NAME, "there is no vector to search by")
+    pages = list(_pages(context, subject, total))  # before the searches: what is written meanwhile is nobody's miss
     for item in asked:
         _search(context, subject, item)
-    scored = _score(context, subject, asked, total)
+    scored = _score(context, subject, asked, pages)
+    total = scored if total <= context.exact_points else total
+    if not scored:
+        return passed(NAME, "there are no points")
     k = min(context.k, total)
-    missed = [_missed(subject, item, k, total / max(1, scored)) for item in asked]
+    missed = [_missed(subject, item, k, total / scored) for item in asked]
     recall = max(0.0, 1.0 - float(np.mean(missed)) / k)
     of = f"all {total:,} points" if scored >= total else f"{scored:,} of {total:,} points"
     told = f"recall@{k} is {recall:.3f} in {counted(len(asked), 'search', 'searches')}, against exact search of {of}"
@@ -98,16 +102,17 @@ def _search(context: Context, subject: Subject, item: _Asked) -> None:
     collection = subject.generation.collection
     hits: list[StoreHit] = subject.store.search(collection, item.vector, context.k, principals=UNRESTRICTED)
     ids, vectors = subject.store.fetch(collection, [hit.point_id for hit in hits])
+    item.returned = {hit.point_id: hit.score for hit in hits}  # should one be deleted meanwhile
     if ids:
         scores = exact_scores(subject.generation.recipe.metric, item.vector[None, :], vectors)[0]
-        item.returned = dict(zip(ids, scores.tolist(), strict=True))
+        item.returned |= zip(ids, scores.tolist(), strict=True)
 
 
-def _score(context: Context, subject: Subject, asked: list[_Asked], total: int) -> int:
+def _score(context: Context, subject: Subject, asked: list[_Asked], pages: Sequence[list[str]]) -> int:
     """Score points exactly, a page at a time, and keep the best that were not returned; how many were scored."""
     queries = np.stack([item.vector for item in asked])
     metric, scored = subject.generation.recipe.metric, 0
-    for page in _pages(context, subject, total):
+    for page in pages:
         ids, vectors = subject.store.fetch(subject.generation.collection, page)
         scored += len(ids)
         if ids:

@@ -11,7 +11,7 @@ from regen.evaluation.lines import counted
 from regen.evaluation.outcome import CheckResult
 from regen.ports.auditing import DocumentFacts
 from regen.quality.checks.context import Context
-from regen.quality.checks.held import Held, current_text, excerpt, held, look_for
+from regen.quality.checks.held import Held, current_text, excerpt, held, look_for, stands
 from regen.quality.checks.reembedding import Compared, compared, mistaken
 from regen.quality.checks.telling import examples, failed, passed
 from regen.quality.subject import Subject
@@ -33,6 +33,17 @@ class _Findings:
     mistaken: list[str] = field(default_factory=list)
     searches: int = 0
 
+    @property
+    def wrong(self) -> bool:
+        """Whether anything is."""
+        return bool(self.missing or self.unfound or self.unfound_by_text or self.outdated)
+
+    def add(self, other: _Findings) -> None:
+        """Take over what was found of one document."""
+        for name in ("missing", "unfound", "unfound_by_text", "outdated", "compared"):
+            getattr(self, name).extend(getattr(other, name))
+        self.searches += other.searches
+
 
 def recent_documents(context: Context) -> CheckResult:
     """The documents changed last, and a sample of all, are found: by their own vectors and by their own texts.
@@ -52,7 +63,7 @@ def recent_documents(context: Context) -> CheckResult:
             if not followed:
                 found.unplaced.append(doc_id)
         elif doc_id in points:
-            _examine(context, facts, points[doc_id], found, by_text=at < context.texts)
+            _examine_twice(context, facts, points[doc_id], found, by_text=at < context.texts)
     found.mistaken = mistaken(subject, found.compared)
     return _judged(context, found, len(wanted))
 
@@ -71,6 +82,21 @@ def _alternating(first: list[DocumentFacts], second: list[DocumentFacts]) -> lis
     pairs = [item for pair in zip(first, second, strict=False) for item in pair]
     both = min(len(first), len(second))
     return [*pairs, *first[both:], *second[both:]]
+
+
+def _examine_twice(context: Context, facts: DocumentFacts, points: Held, found: _Findings, *, by_text: bool) -> None:
+    """Once more if something is wrong: the document may have been changed since the sample was drawn."""
+    one = _Findings()
+    _examine(context, facts, points, one, by_text=by_text)
+    if one.wrong:
+        one = _Findings(searches=one.searches)
+        now = context.catalog.facts([facts.doc_id]).get(facts.doc_id)
+        again = held(context.candidate, [facts.doc_id]).get(facts.doc_id)
+        if now is not None and not now.deleted and again is not None:
+            _examine(context, now, again, one, by_text=by_text)
+            if one.wrong and not stands(context, now, again):
+                one = _Findings(searches=one.searches)
+    found.add(one)
 
 
 def _examine(context: Context, facts: DocumentFacts, points: Held, found: _Findings, *, by_text: bool) -> None:

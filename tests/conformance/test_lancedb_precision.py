@@ -82,14 +82,14 @@ def test_the_room_is_what_is_told(store: LanceStore, tmp_path: Path, precision: 
     assert saved == pytest.approx(told["float32"] - told[precision], abs=0.05 * told["float32"])
 
 
-@pytest.mark.parametrize("k", [1, 10, 100])
-def test_signs_are_found_in_two_stages(store: LanceStore, k: int) -> None:
+@pytest.mark.parametrize(("k", "least"), [(1, 0.98), (10, 0.95), (100, 0.98)])
+def test_signs_are_found_in_two_stages(store: LanceStore, k: int, least: float) -> None:
     """Of the best by the signs nearly all are found, among more points than there are candidates, for any k."""
     generator = np.random.default_rng(5)
     vectors = generator.standard_normal((6_000, 256)).astype(np.float32)  # the hardest case: no clusters
     written = filled(store, vectors, "binary")
-    queries = vectors[::150] + 2.5 * generator.standard_normal((40, 256)).astype(np.float32)
-    assert recall(store, written, queries, k) >= 0.95
+    queries = vectors[::75] + 3 * generator.standard_normal((80, 256)).astype(np.float32)
+    assert recall(store, written, queries, k) >= least
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])

@@ -39,12 +39,12 @@ class _Rate(ProgressColumn):
 
 
 class _Spent(ProgressColumn):
-    """Texts embedded and money spent so far."""
+    """Texts embedded and money spent so far, and what slows the run down."""
 
     def render(self, task: Task) -> Text:
         texts, cost = task.fields["embedded_texts"], task.fields["cost_usd"]
         parts = [f"{count(texts)} embedded"] * bool(texts) + [money(cost)] * bool(cost)
-        return Text(" · ".join(parts), style="dim")
+        return Text(" · ".join([*[task.fields["note"]] * bool(task.fields["note"]), *parts]), style="dim")
 
 
 class ProgressBars:
@@ -68,7 +68,9 @@ class ProgressBars:
         task = self._stages.get(report.stage)
         if task is None or self._begins_anew(task, report):
             self._finish_former()
-            task = self._bars.add_task(report.stage, total=report.total, unit=report.unit, embedded_texts=0, cost_usd=0)
+            task = self._bars.add_task(
+                report.stage, total=report.total, unit=report.unit, embedded_texts=0, cost_usd=0, note=""
+            )
             self._stages[report.stage] = task
         self._bars.update(
             task,
@@ -77,6 +79,7 @@ class ProgressBars:
             unit=report.unit,
             embedded_texts=report.embedded_texts,
             cost_usd=report.cost_usd,
+            note=report.note,
         )
 
     def _begins_anew(self, task: TaskID, report: Report) -> bool:

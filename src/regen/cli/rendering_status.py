@@ -32,6 +32,8 @@ def status_lines(report: StatusReport, now: float) -> Iterator[Text]:
 def _next_step(generation: GenerationStatus) -> Text | None:
     """What to do with a generation that does not answer the searches."""
     number = generation.number
+    if generation.paused is not None:
+        return hint(f"generation {number} is paused: regen resume {number}, then regen apply")
     if generation.state == "building":
         return hint(f"generation {number} is unfinished: regen apply goes on; regen gc --retire {number} gives it up")
     if generation.state == "ready":
@@ -64,6 +66,8 @@ def _generation_lines(generation: GenerationStatus) -> Iterator[Text]:
     behind = f"{count(generation.pending)} pending" if generation.pending else ""
     failed = f"{count(generation.failed)} failed" if generation.failed else ""
     yield labelled("generation", listed([f"{generation.number} ({generation.state})", size, behind, failed]))
+    if generation.paused is not None:
+        yield labelled("paused", f"by {generation.paused}")
     yield labelled("", f"{generation.model} · {generation.dimensions} dimensions · space {generation.space}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -10,6 +11,7 @@ from regen.core.results import Progress
 from regen.engine.lifecycle import Approval
 from regen.engine.pilot import PilotVerdict
 from regen.errors import ConfigError, GateNotMet, NotFound, RegenError
+from regen.evaluation.conditions import CheckCondition
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.outcome import CheckResult, Evaluation
 from regen.ports.catalog import Catalog, Generation
@@ -102,10 +104,12 @@ class QualitySide:
         live = self.catalog.route(self.alias).live
         if not self.settings.collections or live is None:
             return PilotVerdict(True)
+        # The checks do not run on a part; and another seed, so that no promotion rests on what a pilot was judged by.
+        gate = tuple(item for item in self.settings.gate if not isinstance(item, CheckCondition))
+        settings = dataclasses.replace(self.settings, gate=gate, seed=self.settings.seed + 1)
         held = {facts.doc_id for page in self.catalog.placements(candidate.number) for facts, _ in page}
-        found, _ = self._evaluator().evaluate(
-            self._subject(candidate), self._subject(self._known(live)), only=held, progress=None
-        )
+        judge = Evaluator(self.alias, self.catalog, settings, self._check)
+        found, _ = judge.evaluate(self._subject(candidate), self._subject(self._known(live)), only=held)
         told = f"judged queries on {share:.3g} of the documents: {found.verdict.replace('_', ' ')}"
         return PilotVerdict(found.verdict != "hold", (told, *found.reasons[:SHOWN]))
 

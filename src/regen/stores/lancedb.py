@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -79,10 +79,14 @@ class LanceStore:
         self._where = f"{_SCHEME}{folder}"
         self._lock = Lock()
         self._handles: dict[str, _Handle] = {}
+
+    @cached_property
+    def _database(self) -> LanceDBConnection:
+        """Opened when first needed: LanceDB makes the folder, and whoever only looks shall not."""
         with named("*", self._where):
-            database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+            database = lancedb.connect(str(self._folder), read_consistency_interval=timedelta(0))
         assert isinstance(database, LanceDBConnection)
-        self._database = database
+        return database
 
     @classmethod
     def from_url(cls, url: str, *, root: Path | None = None) -> LanceStore:
@@ -117,11 +121,14 @@ class LanceStore:
         """Remove a table if it is there."""
         with named(collection, self._where):
             self._forget(collection)
-            self._database.drop_table(collection, ignore_missing=True)
+            if self._is_there:
+                self._database.drop_table(collection, ignore_missing=True)
 
     def collections(self) -> list[str]:
         """The names of all tables, sorted."""
         names: list[str] = []
+        if not self._is_there:
+            return names
         with named("*", self._where):
             page = self._database.list_tables()
             names += page.tables
@@ -255,7 +262,13 @@ class LanceStore:
 
     # ── handles ──
 
+    @property
+    def _is_there(self) -> bool:
+        return self._folder.exists()
+
     def _exists(self, collection: str) -> bool:
+        if not self._is_there:
+            return False
         try:
             self._database.open_table(collection)
         except ValueError:
@@ -273,6 +286,12 @@ class LanceStore:
         with self._lock:
             handle = self._handles.get(collection)
             if handle is None:
+                if not self._is_there:
+                    raise CollectionMissing(
+                        f"there is no collection {collection!r} in {self._where}: there is no such folder",
+                        hint="is a disk not mounted, or was the folder moved? Bring it back, or let `regen verify "
+                        "--repair` write the collection again",
+                    )
                 with named(collection, self._where):
                     table = self._database.open_table(collection)
                     layout = layout_of(collection, table.schema)

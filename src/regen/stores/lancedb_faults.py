@@ -18,6 +18,7 @@ _CONFLICT: Final = re.compile(r"conflict|concurrent writers|contention|Column .*
 _GONE: Final = re.compile(r"was not found|Not found: .*/_versions", re.IGNORECASE)
 _FULL: Final = re.compile(r"No space left|StorageFull|os error 28|quota exceeded|os error 122", re.IGNORECASE)
 _DENIED: Final = re.compile(r"Permission denied|Read-only file system|os error 13|os error 30", re.IGNORECASE)
+_NO_FOLDER: Final = re.compile(r"File exists|Not a directory|os error 17|os error 20", re.IGNORECASE)
 _ATTEMPTS: Final = 12
 _PATIENCE_SECONDS: Final = 60.0
 
@@ -56,6 +57,11 @@ def _translated(error: Exception, collection: str, where: str) -> StoreError:
         return StoreError(
             f"the disk of {where} is full; nothing acknowledged in collection {collection!r} is lost",
             hint="free some space and run again; `regen gc` removes old versions",
+        )
+    if isinstance(error, FileNotFoundError) or _NO_FOLDER.search(text):
+        return StoreError(
+            f"{where} is no folder, and none can be made there: {text}",
+            hint="a file or a dangling link lies there, or the path is another machine's; name a folder in store.url",
         )
     if _DENIED.search(text):
         return StoreError(

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
 from regen.catalog.leases import require
-from regen.catalog.rollouts import abandon_candidate, end_rollout
+from regen.catalog.rollouts import abandon_candidate, end_bridge, end_rollout
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.recipe import Recipe
 from regen.errors import AliasMoved, CatalogError, NotFound, NotPromotable
@@ -145,11 +145,13 @@ class Generations(Database):
         """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
         head = select(schema.counters.c.value).where(schema.counters.c.name == "revision").scalar_subquery()
         with self.writing() as connection:
-            connection.execute(
+            completed = connection.execute(
                 update(schema.generations)
                 .where(_gens.number == generation, _gens.state == "building", _gens.watermark >= head)
                 .values(state="ready", completed_at=at, paused=None)
             )
+            if completed.rowcount:
+                end_bridge(connection, generation, at)
             return _state(connection, generation) != "building"
 
     def probes(self, generation: int) -> bytes | None:

@@ -204,14 +204,28 @@ def end_rollout(connection: Connection, alias: str, why: str, at: float) -> None
 
 def abandon_candidate(connection: Connection, generation: int, why: str) -> None:
     """End the rollout of a generation that is given up, in the same transaction."""
+    _end_of_candidate(connection, generation, why, [])
+
+
+def end_bridge(connection: Connection, generation: int, at: float) -> None:
+    """End the stop-gap that lasted as long as a generation was being filled, in the transaction that completes it."""
+    why = f"generation {generation} is complete: the backfill has ended"
+    _end_of_candidate(connection, generation, why, [_rollouts.kind == "bridge"], changed_at=at)
+
+
+def _end_of_candidate(
+    connection: Connection, generation: int, why: str, conditions: Sequence[Any], **values: float
+) -> None:
     running = connection.execute(
-        select(_rollouts.id, _rollouts.alias).where(_rollouts.candidate == generation, _rollouts.status.in_(UNDER_WAY))
+        select(_rollouts.id, _rollouts.alias).where(
+            _rollouts.candidate == generation, _rollouts.status.in_(UNDER_WAY), *conditions
+        )
     ).fetchone()
     if running is not None:
         connection.execute(
             update(schema.rollouts)
             .where(_rollouts.id == running.id)
-            .values(status="ended", reason=why, version=_rollouts.version + 1)
+            .values(status="ended", reason=why, version=_rollouts.version + 1, **values)
         )
         _point(connection, running.alias, None, None)
 

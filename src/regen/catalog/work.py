@@ -75,10 +75,13 @@ class WorkQueue(Database):
         limit: int,
         max_bytes: int,
         cut: Cut | None = None,
+        ids: Sequence[str] | None = None,
     ) -> list[Work]:
         """The next documents, by revision, whose placement is behind and that are not dead letters."""
         with self.reading() as connection:
             chosen = [] if lane is None else [_docs.lane == lane]
+            if ids is not None:
+                chosen.append(self.among(_docs.doc_id, ids))
             statement = _behind_statement(generation, after, upto, chosen, cut).limit(limit)
             keys = _within(rows(connection, statement), max_bytes)
             if not keys:

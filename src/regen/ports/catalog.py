@@ -193,10 +193,12 @@ class CatalogReader(AuditReader, RolloutReader, Protocol):
         limit: int,
         max_bytes: int,
         cut: Cut | None = None,
+        ids: Sequence[str] | None = None,
     ) -> list[Work]:
         """The next documents, by revision, whose placement is behind and that are not dead letters.
 
-        Revisions lie in (after, upto]; with a ``lane`` only that lane's, with a ``cut`` only that tier's. At most
+        Revisions lie in (after, upto]; with a ``lane`` only that lane's, with a ``cut`` only that tier's, with ``ids``
+        only these documents. At most
         ``limit`` documents and about ``max_bytes`` of text, but at least one document if there is any.
         """
         ...
@@ -345,7 +347,10 @@ class Catalog(CatalogReader, RolloutWriter, Protocol):
         ...
 
     def mark_ready(self, generation: int, *, at: float) -> bool:
-        """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
+        """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete.
+
+        A rollout of kind ``bridge`` to it ends with that.
+        """
         ...
 
     def keep_probes(self, generation: int, vectors: bytes) -> None:

@@ -17,7 +17,7 @@ from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
 from regen.ports.rollouts import LoggedQuery, Rollout
 from regen.serving.querylog import QueryLog
 from regen.serving.routes import ROUTES, Answered, Serving
-from regen.serving.search import Query, answer, check_own_vector, embed_query
+from regen.serving.search import FenceReader, Query, answer, check_own_vector, embed_query
 from regen.serving.usage import UsageCounter
 
 SearchText = str | Sequence[float] | Vector
@@ -59,7 +59,8 @@ class ReadSide:
 
     ``store_of`` and ``embedder_for`` give the store and the model of a generation. ``keep_queries`` logs every text
     that is asked for; those that are part of a rollout are logged in any case. ``on_logged`` is called when logged
-    searches of a rollout were written.
+    searches of a rollout were written. ``place`` is told the building generation, and the documents that were returned
+    but are not in it, of a rollout that fills it with what is read. ``memory`` is what routes keep between searches.
     """
 
     alias: str
@@ -70,6 +71,7 @@ class ReadSide:
     log: QueryLog
     keep_queries: bool = False
     on_logged: Callable[[], None] | None = None
+    place: Callable[[int, list[str]], None] | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     _known: dict[int, Generation] = field(default_factory=dict)
     _rollout: Rollout | None = None
@@ -106,22 +108,45 @@ class ReadSide:
         answered = Answered(result, "live", (time.perf_counter() - started) * 1e3)
         return self._logged(asked, answered, None)
 
-    def answer(self, asked: Asked, target: Generation, route: Route, name: str) -> SearchResult | None:
-        """One generation's answer; None when it was given up meanwhile."""
+    def answer(
+        self,
+        asked: Asked,
+        target: Generation,
+        route: Route,
+        name: str,
+        *,
+        enough: int | None = None,
+        facts: FenceReader | None = None,
+    ) -> SearchResult | None:
+        """One generation's answer; None when it was given up meanwhile.
+
+        With ``enough`` a list of fewer than k hits is not filled up when it has so many. ``facts`` may hold the fence
+        to more than the catalog does.
+        """
         started = time.perf_counter()
         if isinstance(asked.query, str):
             vector = embed_query(asked.query, target.recipe, self.embedder_for(target))
         else:
             vector = check_own_vector(asked.query, asked.space, target.recipe)
-        return self.answer_vector(asked, vector, target, route, name, (time.perf_counter() - started) * 1e3)
+        embed_ms = (time.perf_counter() - started) * 1e3
+        return self.answer_vector(asked, vector, target, route, name, embed_ms=embed_ms, enough=enough, facts=facts)
 
     def answer_vector(
-        self, asked: Asked, vector: Vector, target: Generation, route: Route, name: str, embed_ms: float = 0.0
+        self,
+        asked: Asked,
+        vector: Vector,
+        target: Generation,
+        route: Route,
+        name: str,
+        *,
+        embed_ms: float = 0.0,
+        enough: int | None = None,
+        facts: FenceReader | None = None,
     ) -> SearchResult | None:
-        """One generation's answer to a vector of its space; None when it was given up meanwhile."""
-        query = Query(vector, asked.k, asked.where, asked.principals, embed_ms, route.restricted, route.drops)
+        """One generation's answer to a vector of its space; as ``answer``."""
+        query = Query(vector, asked.k, asked.where, asked.principals, embed_ms, route.restricted, route.drops, enough)
         try:
-            result = answer(query, target, self.store_of(target), self.catalog, name)
+            result = answer(query, target, self.store_of(target), facts or self.catalog, name)
         except CollectionMissing:
             if self._is_gone(target):
                 return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from regen.core.recipe import Recipe
 from regen.core.results import Explanation, Hit, SearchResult
 from regen.errors import ConfigError, EmbedderContract, SpaceMismatch
 from regen.ports import Embedder, Store, StoreHit, Vector
-from regen.ports.catalog import CatalogReader, Generation
+from regen.ports.catalog import Generation
 from regen.ports.placements import FenceEntry
 from regen.serving.fence import Fenced, fence
 from regen.spaces.vectors import normalize
@@ -31,6 +31,7 @@ class Query:
 
     ``restricted`` is False when no document has an access list: the store is then spared a filter that all would pass.
     The fence checks access in any case. ``drops`` is the catalog's number of that name, from before the store is asked.
+    ``enough`` is how many hits need no second look when the fence has dropped some (None: ``k``).
     """
 
     vector: Vector
@@ -40,6 +41,19 @@ class Query:
     embed_ms: float = 0.0
     restricted: bool = True
     drops: int = 0
+    enough: int | None = None
+
+
+class FenceReader(Protocol):
+    """What the fence asks the catalog."""
+
+    def fence(self, generation: int, ids: Sequence[str]) -> Mapping[str, FenceEntry]:
+        """The facts for those of the ids that the generation places, of one moment."""
+        ...
+
+    def drops(self) -> int:
+        """A number that changes whenever points cease to be named."""
+        ...
 
 
 def embed_query(text: str, recipe: Recipe, embedder: Embedder) -> Vector:
@@ -78,11 +92,12 @@ def check_own_vector(vector: Sequence[float] | Vector, space: str | None, recipe
     return own
 
 
-def answer(query: Query, generation: Generation, store: Store, reader: CatalogReader, route: str) -> SearchResult:
+def answer(query: Query, generation: Generation, store: Store, reader: FenceReader, route: str) -> SearchResult:
     """The up to k best chunks that the caller may see, all of one generation and of one moment of the catalog."""
     pushed, drops = query.principals if query.restricted else UNRESTRICTED, query.drops
     dropped: Counter[str] = Counter()
     wanted, rounds, store_ms, fence_ms = query.k, 0, 0.0, 0.0
+    enough = query.k if query.enough is None else query.enough
     while True:
         rounds += 1
         started = time.perf_counter()
@@ -101,7 +116,7 @@ def answer(query: Query, generation: Generation, store: Store, reader: CatalogRe
             # A placement was swapped between the store's answer and the fence's: readers see the old text or the new.
             drops = now
             continue
-        if len(fenced.passed) >= query.k or len(found) < wanted or rounds == MAX_ROUNDS:
+        if len(fenced.passed) >= enough or len(found) < wanted or rounds == MAX_ROUNDS:
             break
         wanted *= GROWTH  # the fence dropped some: ask for more candidates, so that the list is full again
     explanation = Explanation(route, query.embed_ms, store_ms, fence_ms, rounds, len(found), dict(dropped))

@@ -170,6 +170,24 @@ class RolloutCases(CatalogHooks):
         with pytest.raises(AliasMoved):
             catalog.change_rollout(begun, at=10.0, weight=1.0)
 
+    def test_a_bridge_ends_with_the_backfill(self, catalog: Catalog) -> None:
+        """What was a stop-gap until a generation is complete ends with that, in one transaction; nothing else does."""
+        catalog.go_live(ALIAS, make_generation(catalog).number, at=1.0, reason="complete")
+        second, third = make_generation(catalog).number, make_generation(catalog).number
+        catalog.start_rollout(
+            ALIAS, "bridge", second, weight=0.5, settings={}, state={}, actor="ann", reason="try", at=5.0
+        )
+        catalog.mark_ready(third, at=6.0)
+        assert catalog.rollout(ALIAS) is not None, "another generation's backfill"
+        catalog.mark_ready(second, at=7.0)
+        assert (catalog.route(ALIAS).rollout, catalog.rollout(ALIAS)) == (None, None)
+        assert (catalog.rollouts(ALIAS)[0].status, catalog.rollouts(ALIAS)[0].changed_at) == ("ended", 7.0)
+        catalog.start_rollout(
+            ALIAS, "rolling", third, weight=1.0, settings={}, state={}, actor="ann", reason="try", at=8.0
+        )
+        catalog.mark_ready(third, at=9.0)
+        assert catalog.rollout(ALIAS) is not None, "a merged list goes on: it is the new generation's"
+
     def test_nothing_serves_beside_itself(self, catalog: Catalog) -> None:
         """The live generation is no candidate, and without a live one there is nothing to divide."""
         number = make_generation(catalog).number

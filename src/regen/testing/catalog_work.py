@@ -64,6 +64,14 @@ class DueCases(CatalogHooks):
         assert keys_of(behind(catalog, number, lane=0)) == ["d0"]
         assert keys_of(behind(catalog, number)) == ["d0", "d1"]
 
+    def test_just_these(self, catalog: Catalog) -> None:
+        """Documents can be asked for by id, in the log's order; those that are not due, or unknown, are left out."""
+        number, _ = placed_catalog(catalog, *numbered(3))
+        log(catalog, *(Document(f"d{i}", "edited") for i in (2, 0)))
+        assert keys_of(behind(catalog, number, ids=["d0", "d1", "d2", "d9"])) == ["d2", "d0"]
+        assert keys_of(behind(catalog, number, ids=["d0"])) == ["d0"]
+        assert behind(catalog, number, ids=[]) == []
+
     def test_what_is_placed_is_not_due(self, catalog: Catalog) -> None:
         """Until it changes; a deleted document is due once, for its removal."""
         number, held = placed_catalog(catalog, *numbered(3))

@@ -11,6 +11,7 @@ from regen.core.results import SearchResult
 from regen.errors import NotFound, RegenError
 from regen.ports.catalog import Generation, Route
 from regen.ports.rollouts import Rollout
+from regen.serving.search import FenceReader
 
 if TYPE_CHECKING:
     from regen.serving.reading import Asked, ReadSide
@@ -51,23 +52,34 @@ class Serving:
         """What decides the caller's side: the caller's own key, or, for who gives none, this search alone."""
         return self.asked.key or self.query_id
 
-    def ask(self, generation: Generation, *, k: int | None = None) -> SearchResult | None:
-        """One generation's answer; None when it was given up meanwhile."""
-        asked = self.asked if k is None else replace(self.asked, k=k)
-        return self.reader.answer(asked, generation, self.route, self.rollout.kind)
+    def ask(
+        self, generation: Generation, *, k: int | None = None, facts: FenceReader | None = None
+    ) -> SearchResult | None:
+        """One generation's answer; None when it was given up meanwhile.
 
-    def try_candidate(self, *, k: int | None = None) -> tuple[SearchResult | None, str | None, float]:
+        ``k`` asks for more than the caller did, who needs no more than that. ``facts`` may hold the fence to more.
+        """
+        asked = self.asked if k is None else replace(self.asked, k=k)
+        kind = self.rollout.kind
+        return self.reader.answer(asked, generation, self.route, kind, enough=self.asked.k, facts=facts)
+
+    def try_candidate(
+        self, *, k: int | None = None, facts: FenceReader | None = None
+    ) -> tuple[SearchResult | None, str | None, float]:
         """The candidate's answer (or None), why it failed (or None), and how many milliseconds it took.
 
         A candidate that fails must not fail the search: the live generation answers, and says so (I10).
         """
         started = time.perf_counter()
         try:
-            found, failure = self.ask(self.candidate, k=k), None
+            found, failure = self.ask(self.candidate, k=k, facts=facts), None
         except NotFound:
             found, failure = None, None
-        except RegenError as error:
-            found, failure = None, error.message
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong with the candidate is no reason to fail
+            found, failure = (
+                None,
+                error.message if isinstance(error, RegenError) else f"{type(error).__name__}: {error}",
+            )
         return found, failure, (time.perf_counter() - started) * 1e3
 
     def fall_back(self, why: str | None) -> SearchResult | None:

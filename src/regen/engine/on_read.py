@@ -1,0 +1,108 @@
+"""Filling a generation a few documents at a time: those that readers were shown, or the next ones by the log.
+
+Each call holds the generation's lease for one batch only, and writes as every reconcile does: intent, store, placement.
+The watermark stays where it is, so a build that follows finds what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from regen.core.results import SyncResult
+from regen.engine.account import Spent
+from regen.engine.donors import donors_for
+from regen.engine.embedding import TextEmbedder
+from regen.engine.lease import HeldLease
+from regen.engine.prepare import Preparer
+from regen.engine.write import Writer
+from regen.engine.writing import WriteSide
+from regen.ports.catalog import Generation
+from regen.ports.placements import Work
+
+Choose: TypeAlias = Callable[[Generation], list[Work]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placer:
+    """Places documents in a generation that is being filled. One that is paused, or complete, is left as it is.
+
+    Each call returns how many documents it took up: those that turned out to be dead letters included.
+    """
+
+    writer: WriteSide
+
+    def place(self, number: int, ids: Sequence[str]) -> int:
+        """Place just these documents, as far as they are behind. Raises CatalogBusy, BudgetExceeded, EmbedderError."""
+        catalog, limits = self.writer.catalog, self.writer.limits
+
+        def chosen(generation: Generation) -> list[Work]:
+            return catalog.behind(
+                generation.number, after=0, upto=catalog.head(), lane=None, limit=len(ids),
+                max_bytes=limits.batch_bytes, ids=ids,
+            )  # fmt: skip
+
+        return self._place(number, chosen)
+
+    def place_next(self, number: int, count: int) -> int:
+        """Place the next so many documents by the log; raises as ``place``."""
+        catalog, limits = self.writer.catalog, self.writer.limits
+
+        def chosen(generation: Generation) -> list[Work]:
+            return catalog.behind(
+                generation.number, after=generation.watermark, upto=catalog.head(), lane=None, limit=count,
+                max_bytes=limits.batch_bytes,
+            )  # fmt: skip
+
+        return self._place(number, chosen)
+
+    def _place(self, number: int, choose: Choose) -> int:
+        found = self._building(number)
+        if found is None:
+            return 0
+        with self.writer.recorded("place", always=False) as (result, account), self.writer.lease(found) as lease:
+            generation = self._building(number)  # as it is now that it is ours
+            if generation is None:
+                return 0
+            account.counts_earlier(generation)
+            result.generation = number
+            price = self.writer.models.embedder_for(generation).info.price_per_million_tokens
+            return self._write(generation, lease, account.open(generation, price), choose, result)
+
+    def _building(self, number: int) -> Generation | None:
+        return next(
+            (item for item in self.writer.current()
+             if item.number == number and item.state == "building" and item.paused is None),
+            None,
+        )  # fmt: skip
+
+    def _write(self, generation: Generation, lease: HeldLease, spent: Spent, choose: Choose, result: SyncResult) -> int:
+        side = self.writer
+        store, embedder = side.stores.of(generation), side.models.embedder_for(generation)
+        writer = Writer(side.catalog, store, generation, lease, side.filterable)
+        side.catalog.abandon_writes(generation.number, lease.lease, at=time.time())
+        donors = donors_for(generation.recipe.embedding, generation, side.current(), side.models, side.stores)
+        preparer = Preparer(
+            generation.recipe, side.models.chunker_for(generation.recipe, embedder), side.catalog, donors
+        )
+        embedding = TextEmbedder(
+            embedder, generation.recipe, spent, cache=side.cache, concurrency=side.limits.concurrency,
+            exact_tokens=side.limits.tokens_per_minute is not None,
+        )  # fmt: skip
+        try:
+            works = choose(generation)
+            if works:
+                batch = preparer.prepare(works)
+                try:
+                    embedding.begin(batch.to_embed).wait()
+                finally:
+                    if embedding.halt.is_set():  # what has its vectors is paid for and is written
+                        batch.keep_complete()
+                    writer.write(batch)
+            writer.collect_garbage()
+        finally:
+            embedding.close()
+        result.chunks, result.documents.failed = writer.written.chunks, writer.written.failed
+        return len(works)

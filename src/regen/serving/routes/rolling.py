@@ -1,0 +1,128 @@
+"""One list while a generation is filled: what it holds is answered by it, the rest by the complete live generation.
+
+Two store queries, one to each. A single look at the catalog, after both, decides for every document which generation
+answers it: the new one if it holds the document as it is now, so one that was edited since counts as not migrated
+until its new revision is there. Old scores are brought to the new scale by ``regen.spaces.rolling``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from regen.core.results import Explanation, Hit
+from regen.ports.placements import FenceEntry
+from regen.serving.routes.context import Answered, Serving
+from regen.serving.routes.priors import Priors
+from regen.serving.search import FenceReader
+from regen.spaces.merge import Scored
+from regen.spaces.rolling import Relevant
+from regen.spaces.rolling import rolling as merge
+
+DEPTH: Final = 100
+"""Candidates that are taken from each generation; more if the caller wants more."""
+
+
+def rolling(serving: Serving) -> Answered | None:
+    """Ask both generations and merge. When the new one fails the live one answers alone, and says so (I10)."""
+    started = time.perf_counter()
+    depth = max(serving.asked.k, DEPTH)
+    live = serving.ask(serving.live, k=depth)
+    if live is None:
+        return None
+    held = HeldNow(serving.reader.catalog, {hit.doc_id for hit in live.hits})
+    found, failure, _ = serving.try_candidate(k=depth, facts=held)
+    if found is None:
+        told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
+        result = replace(live, explanation=replace(live.explanation, fallback=told))
+    else:
+        hits = merged(serving, live.hits, found.hits, held.current)
+        result = replace(live, hits=hits, explanation=_both(live.explanation, found.explanation))
+    result = replace(result, hits=result.hits[: serving.asked.k])
+    return Answered(result, "", (time.perf_counter() - started) * 1e3, failed=failure is not None)
+
+
+class HeldNow:
+    """The catalog's facts for the fence of a generation that is being filled: it may answer what it holds as it is now.
+
+    ``also`` are documents of the other generation's list: one statement tells of both lists, so at one moment each
+    document is answered by exactly one generation. ``current`` are those that this one answers.
+    """
+
+    def __init__(self, catalog: FenceReader, also: Collection[str]) -> None:
+        self._catalog, self._also = catalog, also
+        self.current: frozenset[str] = frozenset()
+
+    def fence(self, generation: int, ids: Sequence[str]) -> Mapping[str, FenceEntry]:
+        """The facts for those of the ids that the generation holds at their present revision."""
+        facts = self._catalog.fence(generation, list({*ids, *self._also}))
+        now = {doc: entry for doc, entry in facts.items() if entry.current}
+        self.current = frozenset(now)
+        return now
+
+    def drops(self) -> int:
+        """As the catalog's."""
+        return self._catalog.drops()
+
+
+def merged(serving: Serving, old: Sequence[Hit], new: Sequence[Hit], migrated: Collection[str]) -> list[Hit]:
+    """Chunk hits of both sides, best first, on the new generation's scale; each side's own order is kept."""
+    waiting = [hit for hit in old if hit.doc_id not in migrated]
+    priors: Priors = serving.reader.memory.setdefault("priors", Priors())
+    pair = serving.live.number, serving.candidate.number
+    documents = _documents(old)
+    found = merge(
+        documents,
+        _documents(new),
+        [doc in migrated for doc in documents.ids],
+        prior=priors.get(pair),
+        relevant=_relevant(serving),
+    )
+    priors.put(pair, found.prior)
+    if not new or not waiting:
+        return [*new, *waiting]
+    scores = found.calibration(np.array([hit.score for hit in waiting])) + found.lean
+    calibrated = [replace(hit, score=float(score)) for hit, score in zip(waiting, scores, strict=True)]
+    return _in_turn(new, calibrated)
+
+
+def _in_turn(first: Sequence[Hit], second: Sequence[Hit]) -> list[Hit]:
+    """Two lists, each best first, made one; neither's order is changed, whatever its scores."""
+    result: list[Hit] = []
+    left, right = list(reversed(first)), list(reversed(second))
+    while left and right:
+        result.append((left if left[-1].score >= right[-1].score else right).pop())
+    return [*result, *reversed(left), *reversed(right)]
+
+
+def _documents(hits: Iterable[Hit]) -> Scored:
+    """Each document with its best chunk's score."""
+    best: dict[str, float] = {}
+    for hit in hits:
+        best[hit.doc_id] = max(hit.score, best.get(hit.doc_id, hit.score))
+    return Scored.of(best)
+
+
+def _relevant(serving: Serving) -> Relevant | None:
+    """Where judged relevant documents lie, as the process that fills the generation has found it last."""
+    known = serving.rollout.state.get("relevant")
+    return Relevant(int(known["pending"]), int(known["total"])) if known else None
+
+
+def _both(live: Explanation, found: Explanation) -> Explanation:
+    """What both store queries took, and all that the fence has dropped."""
+    dropped = {reason: live.dropped.get(reason, 0) + found.dropped.get(reason, 0)
+               for reason in (*live.dropped, *found.dropped)}  # fmt: skip
+    return replace(
+        live,
+        embed_ms=live.embed_ms + found.embed_ms,
+        store_ms=live.store_ms + found.store_ms,
+        fence_ms=live.fence_ms + found.fence_ms,
+        rounds=live.rounds + found.rounds,
+        candidates=live.candidates + found.candidates,
+        dropped=dropped,
+    )

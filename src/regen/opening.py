@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regen.assembly import CACHE_PATH, OVERRIDES
-from regen.engine.settings import Limits
+from regen.core.priority import Priority
+from regen.engine.settings import Limits, Migration
 from regen.index import Index
 
 if TYPE_CHECKING:
@@ -33,9 +34,17 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         metric=settings.metric,
         index=settings.index,
         promote=settings.migration.promote,
+        migration=Migration(settings.migration.strategy, settings.migration.pilot, settings.migration.throttle),
         evaluation=_evaluation(settings),
+        keep_queries=settings.usage.keep_queries,
+        rollout=settings.rollout.given(),
         filterable=None if filterable == "auto" else filterable,
-        limits=Limits(**bounds.model_dump(), keep_changes=settings.changes.keep, retain=settings.migration.retain),
+        limits=Limits(
+            **bounds.model_dump(),
+            keep_changes=settings.changes.keep,
+            retain=settings.migration.retain,
+            priority=Priority(tuple(settings.migration.priority)),
+        ),
         cache="auto" if part.cache is None else CACHE_PATH if part.cache else None,
         root=settings.root,
     )

@@ -96,7 +96,7 @@ def test_only_nesting_is_limited() -> None:
         ("result > 0.5 result", "'result' where and, or, or the end"),
         ("(result > 0.5", "the end where a closing parenthesis"),
         ("result = 0.5", "cannot be read at '= 0.5'"),
-        ("result > -1", "cannot be read at '-1'"),
+        ("result > --1", "cannot be read at '--1'"),
         ("1 < 2", "compares two numbers"),
         ("0.1 < result < 0.5", "'<' where and, or, or the end"),
         ("and > 0.5", "'and' where a name or a number"),

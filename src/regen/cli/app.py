@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from regen.cli import adopting, demo, evaluating, inspection, searching, setup, switching, syncing, upkeep
+from regen.cli import (
+    adopting,
+    demo,
+    evaluating,
+    inspection,
+    pausing,
+    rollouts,
+    searching,
+    setup,
+    switching,
+    syncing,
+    upkeep,
+)
 
 app = typer.Typer(
     name="regen",
@@ -26,9 +38,9 @@ SETTING_UP, KEEPING, SWITCHING, ASKING, REPAIRING = (
 
 for panel, verbs in {
     SETTING_UP: (setup.init, setup.doctor, adopting.adopt, demo.demo),
-    KEEPING: (syncing.sync, syncing.plan, syncing.apply),
-    SWITCHING: (evaluating.evaluate, switching.promote, switching.rollback),
-    ASKING: (searching.search, inspection.status, inspection.history),
+    KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume),
+    SWITCHING: (evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
+    ASKING: (searching.search, rollouts.feedback, inspection.status, inspection.history),
     REPAIRING: (upkeep.verify, upkeep.gc, syncing.retry, syncing.restore, syncing.replay),
 }.items():
     for function in verbs:

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     PrivateAttr,
@@ -20,7 +17,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from regen.config.quantities import parse_duration, parse_share
+from regen.config.block import Block, Duration, Name, Share
+from regen.config.migration import MigrationSettings
+from regen.config.rollout import RolloutSettings, UsageSettings
 from regen.core.recipe import Chunking, Metric, Precision, TextTemplate
 from regen.errors import ConfigError
 from regen.evaluation.conditions import (
@@ -50,16 +49,7 @@ def _filterable(value: object) -> Literal["auto"] | tuple[str, ...]:
     raise ValueError(f"must be auto or a list of metadata keys, not {value!r}")
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Share = Annotated[float, BeforeValidator(parse_share)]
 Filterable = Annotated[Literal["auto"] | tuple[str, ...], PlainValidator(_filterable)]
-Name = Annotated[str, Field(min_length=1)]
-
-
-class Block(BaseModel):
-    """One block of regen.yaml: frozen, strict about types, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class ChunkingSettings(Block):
@@ -229,15 +219,6 @@ class GateCondition(Block):
         return (CheckCondition(str(self.check), advisory=bool(self.advisory)),)
 
 
-class MigrationSettings(Block):
-    """How a new generation is built and made live."""
-
-    strategy: Literal["auto", "rebuild", "rolling", "on_read", "bulk", "bridge"] = "auto"
-    retain: Duration = 7 * DAY
-    pilot: Share | None = None
-    promote: Literal["manual", "auto"] = "manual"
-
-
 class Settings(Block):
     """All of regen.yaml. ``root`` is the folder of the file: relative paths and URLs start there."""
 
@@ -257,6 +238,8 @@ class Settings(Block):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     gate: list[GateCondition] = Field(default_factory=list)
     migration: MigrationSettings = Field(default_factory=MigrationSettings)
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
+    usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     changes: ChangeSettings = Field(default_factory=ChangeSettings)
 

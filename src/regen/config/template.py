@@ -138,6 +138,9 @@ metadata: {{filterable: auto}}
 # The change log keeps what was edited or deleted this long, so that it can be restored.
 changes: {{keep: 30d}}
 
+# What searches asked is not kept, unless a time is given; a rollout keeps its own queries while it runs.
+# usage: {{keep_queries: 30d}}
+
 # A run stops before it passes the budget, and asks before it deletes more than this share of the documents.
 limits:
   max_delete_share: 30%

@@ -25,7 +25,7 @@ Truth: TypeAlias = bool | None
 """True, False, or None: cannot tell yet."""
 
 _TOKEN: Final = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d*)?%?|\.\d+%?)|(?P<name>[A-Za-z_]\w*)|(?P<sign><=|>=|==|!=|&&|\|\||[<>()]))"
+    r"\s*(?:(?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)%?)|(?P<name>[A-Za-z_]\w*)|(?P<sign><=|>=|==|!=|&&|\|\||[<>()]))"
 )
 _WORDS: Final = {"&&": "and", "||": "or"}
 _COMPARISONS: Final = ("<", "<=", ">", ">=", "==", "!=")
@@ -168,7 +168,7 @@ class _Parser:
 
     def _operand(self) -> str | float:
         token = self._peek()
-        if token[:1].isdigit() or token.startswith("."):
+        if token[:1].isdigit() or token[:1] in {".", "-"}:
             self.position += 1
             return float(token.removesuffix("%")) / (100 if token.endswith("%") else 1)
         if token.isidentifier() and token not in ("and", "or"):

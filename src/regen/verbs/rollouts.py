@@ -49,6 +49,10 @@ class RolloutVerbs:
         """The rollout that is running or paused."""
         return self._catalog.rollout(self.alias)
 
+    def rollouts(self, limit: int = 20) -> list[Rollout]:
+        """All rollouts, newest first."""
+        return self._catalog.rollouts(self.alias, limit)
+
     def advance_rollout(self, *, force: bool = False) -> Action | None:
         """Judge a rollout by what users did since the last time, if its interval has passed (or ``force``).
 

@@ -33,6 +33,7 @@ from regen.engine.desired import Desired, PlanMaker, desired, require_room_for
 from regen.engine.evidence import Witness
 from regen.engine.lifecycle import Approval
 from regen.engine.planning import DryRun
+from regen.engine.reprocessing import reprocess
 from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
 from regen.engine.settings import Limits, Migration
 from regen.engine.writing import OnProgress, WriteSide
@@ -301,6 +302,10 @@ class Index(GenerationVerbs, RolloutVerbs):
             return self._log_scanned(allow_mass_delete=False, progress=progress)
 
         return self._writer_run("sync", log, progress)
+
+    def reprocess(self, ids: Iterable[str], progress: OnProgress | None = None) -> SyncResult:
+        """Chunk and embed just these documents anew, in every complete generation. Raises NotFound."""
+        return reprocess(self._writer, list(ids), progress)
 
     def restore(self, doc_id: str, revision: int) -> SyncResult:
         """Bring a document back as it was at a revision. It stays so until its source changes it. Raises NotFound."""

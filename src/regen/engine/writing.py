@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +19,7 @@ from regen.engine.donors import donors_for, giving_order
 from regen.engine.lease import HeldLease, is_dead, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
 from regen.engine.models import Models
+from regen.engine.prepare import Donor
 from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.repair import apply_repair, collect_orphans, compare
 from regen.engine.settings import Limits
@@ -236,10 +237,14 @@ class WriteSide:
         *,
         upto: int | None = None,
         pace: Pace = AT_ONCE,
+        anew: VectorCache | None = None,
     ) -> int:
-        """Reconcile and keep account; up to which revision."""
+        """Reconcile and keep account; up to which revision. ``anew`` are the only held vectors that may be taken."""
         spent = account.open(generation, self.models.embedder_for(generation).info.price_per_million_tokens)
-        done = self.reconcile(generation, lease, spent, progress, upto=upto, pace=pace)
+        if anew is None:
+            done = self.reconcile(generation, lease, spent, progress, upto=upto, pace=pace)
+        else:
+            done = self.reconcile_from(generation, lease, anew, spent, progress, upto=upto, donors=())
         result.chunks.written += done.chunks.written
         result.chunks.reused += done.chunks.reused
         result.chunks.deleted += done.chunks.deleted
@@ -275,11 +280,13 @@ class WriteSide:
         *,
         upto: int | None = None,
         pace: Pace = AT_ONCE,
+        donors: Sequence[Donor] | None = None,
     ) -> Reconciled:
-        """The same with a cache of the caller's choice, and no consequence for the alias."""
+        """The same with a cache (and donors) of the caller's choice, and no consequence for the alias."""
         embedder = self.models.embedder_for(generation)
         chunker = self.models.chunker_for(generation.recipe, embedder)
-        donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models, self.stores)
+        if donors is None:
+            donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models, self.stores)
         reconciler = Reconciler(
             self.catalog,
             self.stores.of(generation),

@@ -26,7 +26,7 @@ from regen.core.results import (
     SyncResult,
     VerifyReport,
 )
-from regen.engine import probes
+from regen.engine import probes, upkeep
 from regen.engine.adopting import Adopter
 from regen.engine.building import Builder
 from regen.engine.desired import Desired, PlanMaker, desired, require_room_for
@@ -398,12 +398,12 @@ class Index(GenerationVerbs, RolloutVerbs):
     # ── upkeep ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def verify(self, *, repair: bool = False, progress: OnProgress | None = None) -> VerifyReport:
-        """Compare catalog and store, point by point; with ``repair`` mend what differs and look again."""
-        return self._writer.verify(repair=repair, progress=progress)
+        """Compare catalog and store of every generation, point by point; with ``repair`` mend, and look again."""
+        return upkeep.verify(self._writer, repair=repair, progress=progress)
 
     def gc(self, *, now: bool = False) -> GcReport:
         """Remove what is no longer needed; with ``now`` the change log's past too (nothing can be restored then)."""
-        return self._writer.collect(now=now)
+        return upkeep.collect(self._writer, now=now)
 
     def close(self) -> None:
         """Release files and connections. Idempotent."""
@@ -424,7 +424,7 @@ class Index(GenerationVerbs, RolloutVerbs):
 
     def _writer_run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None) -> SyncResult:
         result = self._writer.run(verb, log, progress)
-        result.notes += self._desired().notes()
+        result.notes += [*self._desired().notes(), *self._rollout_notes()]
         return result
 
     def _log_scanned(self, *, allow_mass_delete: bool, progress: OnProgress | None) -> DocumentCounts:

@@ -247,3 +247,22 @@ def test_own_vectors_are_not_divided(two: Two) -> None:
     vector = np.ones(32, dtype=np.float32)
     space = two.index.search("x", generation=1).space
     assert two.index.search(vector, space=space, key="user 1").generation == 1
+
+
+def test_a_sync_judges_and_promotes(two: Two) -> None:
+    """A process that only searches steps up and leaves promoting to one that writes; the gate still decides."""
+    settings = {
+        "steps": [1.0],
+        "interval": 0.001,
+        "success_condition": "queries >= 5",
+        "failure_condition": "error_rate > 0.9",
+    }
+    two.index.begin_rollout(analysis=settings)
+    for n in range(60):
+        two.index.search("topic 3", key=str(n))
+    assert two.index._catalog.route("default").live == 1
+    assert two.index.rollouts()[0].status == "succeeded"
+    assert two.index.search("topic 3").generation == 1
+    result = two.index.upsert([Document("new", "a new text about topic 3")])
+    assert two.index._catalog.route("default").live == 2
+    assert any("succeed" in note for note in result.notes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from regen.core.results import SwitchResult
 from regen.engine.writing import WriteSide
+from regen.errors import AliasMoved, GateNotMet
 from regen.ports.catalog import Catalog
 from regen.ports.rollouts import Rollout, RouteKind
 from regen.serving.reading import ReadSide
@@ -80,6 +81,18 @@ class RolloutVerbs:
         """
         self._reader.log.flush()
         self._rollouts.feedback(query_id, clicked)
+
+    def _rollout_notes(self) -> list[str]:
+        """Judge the rollout after a sync; what was decided, or why a candidate that succeeded was not promoted."""
+        if not self._catalog.rollouts(self.alias, 1):
+            return []
+        try:
+            action = self.advance_rollout()
+        except (GateNotMet, AliasMoved) as error:
+            return [f"the rollout succeeded, but nothing was promoted: {error.message}"]
+        if action is None or action.kind == "continue":
+            return []
+        return [f"rollout: {action.kind.replace('_', ' ')} at {action.weight:.0%}: {action.reason}"]
 
     def _analyse_logged(self) -> None:
         """Judge in a process that only searches: it may step a rollout or abort it, and leaves promoting to others."""

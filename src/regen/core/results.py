@@ -218,7 +218,8 @@ class VerifyReport:
 
     ``missing`` are named by a placement but not in the store; ``orphans`` are in the store but nothing names them;
     ``stale`` documents are behind the change log; ``mixed_space`` points carry another space; ``wrong_payload`` points
-    carry metadata, access or a document that the catalog does not confirm.
+    carry metadata, access or a document that the catalog does not confirm. The numbers are sums over ``generations``;
+    ``generation`` is the live one; ``out_of_reach`` are those whose store could not be asked.
     """
 
     missing: int = 0
@@ -231,6 +232,8 @@ class VerifyReport:
     generation: int | None = None
     points: int = 0
     details: list[str] = field(default_factory=list)
+    generations: list[int] = field(default_factory=list)
+    out_of_reach: list[int] = field(default_factory=list)
     embedded_texts: int = 0
     cost_usd: float = 0.0
 
@@ -249,6 +252,7 @@ class GcReport:
     tombstones: int = 0
     maintenance: list[str] = field(default_factory=list)
     retired: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     embedded_texts: int = 0
     cost_usd: float = 0.0
 
@@ -290,6 +294,7 @@ class SwitchResult:
     space: str
     evaluation: int | None = None
     forced: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

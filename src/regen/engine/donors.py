@@ -8,16 +8,26 @@ from regen.core.recipe import Embedding
 from regen.core.transition import derivable
 from regen.engine.models import Models
 from regen.engine.prepare import Donor
-from regen.engine.stores import Stores
+from regen.engine.stores import UNREACHABLE, Stores, place
+from regen.errors import ConfigError, StoreError
 from regen.ports import Vectors
 from regen.ports.catalog import Generation
 from regen.spaces.derive import derive
 
 
 def donors_for(
-    wanted: Embedding, own: Generation | None, others: Sequence[Generation], models: Models, stores: Stores
+    wanted: Embedding,
+    own: Generation | None,
+    others: Sequence[Generation],
+    models: Models,
+    stores: Stores,
+    notes: list[str] | None = None,
 ) -> list[Donor]:
-    """Donors of vectors for ``wanted``, the best first: the generation itself, equal spaces, derivable ones."""
+    """Donors of vectors for ``wanted``, the best first: the generation itself, equal spaces, derivable ones.
+
+    What another generation holds in a store that fails is embedded instead, with a note in ``notes``; without ``notes``
+    the failure is raised, if no other donor holds it: a backfill that was to copy must not pay for texts instead.
+    """
     target = models.family(wanted)
     found = [] if own is None else [_donor(own, stores, _as_it_is)]
     equal, derived = [], []
@@ -26,17 +36,44 @@ def donors_for(
         if own is not None and other.number == own.number:
             continue
         if _same_vectors(held, wanted):
-            equal.append(_donor(other, stores, _as_it_is))
+            equal.append(_donor(other, stores, _as_it_is, _lost(other, notes)))
         elif target and derivable(held, wanted, old_family=models.family(held), new_family=target) is not None:
-            derived.append(_donor(other, stores, derivation(held, wanted)))
+            derived.append(_donor(other, stores, derivation(held, wanted), _lost(other, notes)))
     return found + equal + derived
 
 
-def _donor(giver: Generation, stores: Stores, derive: Callable[[Vectors], Vectors]) -> Donor:
-    def fetch(ids: Sequence[str]) -> tuple[list[str], Vectors]:
-        return stores.of(giver).fetch(giver.collection, ids)
+def _donor(
+    giver: Generation,
+    stores: Stores,
+    derive: Callable[[Vectors], Vectors],
+    lost: Callable[[StoreError | ConfigError], None] | None = None,
+) -> Donor:
+    failure: list[StoreError | ConfigError] = []  # a store that was out of reach once is not waited for again
 
-    return Donor(giver.number, fetch, derive)
+    def fetch(ids: Sequence[str]) -> tuple[list[str], Vectors]:
+        if failure:
+            raise failure[0]
+        try:
+            return stores.of(giver).fetch(giver.collection, ids)
+        except UNREACHABLE as error:
+            failure.append(error)
+            raise
+
+    return Donor(giver.number, fetch, derive, lost)
+
+
+def _lost(giver: Generation, notes: list[str] | None) -> Callable[[StoreError | ConfigError], None]:
+    def lost(error: StoreError | ConfigError) -> None:
+        told = f"{place(giver)} holds vectors that are wanted here, but cannot be read"
+        if notes is None:
+            if not error.message.startswith(told):
+                error.message = f"{told}: {error.message}"
+            raise error
+        note = f"{told}; texts that it holds are embedded instead: {error.message}"
+        if note not in notes:
+            notes.append(note)
+
+    return lost
 
 
 def giving_order(generations: Sequence[Generation], live: int | None, models: Models) -> list[Generation]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from regen.core.results import GcReport, PauseResult, SwitchResult
-from regen.engine.stores import Stores
+from regen.core.transition import without_credentials
+from regen.engine.stores import UNREACHABLE, Stores, place
 from regen.errors import AliasMoved, NotFound, NotPromotable
 from regen.ports import AliasStore
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
@@ -142,19 +143,53 @@ class Lifecycle:
             evaluation=rests_on.evaluation,
             forced=rests_on.forced,
         )
-        self.follow()
+        note = self.follow()
         return SwitchResult(
-            self.alias, target.number, new.previous, reason, target.recipe.space, rests_on.evaluation, rests_on.forced
+            self.alias,
+            target.number,
+            new.previous,
+            reason,
+            target.recipe.space,
+            rests_on.evaluation,
+            rests_on.forced,
+            [note] if note else [],
         )
 
-    def follow(self) -> None:
-        """Let the store's own alias, where it has one, point where the catalog's does."""
-        number = self.catalog.route(self.alias).live
-        if number is not None:
-            live = self._known(number)
-            store = self.stores.of(live)
-            if isinstance(store, AliasStore):
+    def follow(self) -> str | None:
+        """Let the store's own alias, where it has one, point where the catalog's does; what keeps it from that.
+
+        The catalog decides: the next run sets what a crash or a store out of reach has left behind.
+        """
+        live = self._live()
+        try:
+            if live is not None and (store := self._astray(live)) is not None:
                 store.set_alias(self.alias, live.collection)
+        except UNREACHABLE as error:
+            return f"{place(live) if live else ''}: the store's own alias was not looked after: {error.message}"
+        return None
+
+    def astray(self) -> str | None:
+        """Where the store's own alias points instead of at the live collection, in words; None where all is well."""
+        live = self._live()
+        try:
+            store = None if live is None else self._astray(live)
+        except UNREACHABLE:
+            return None  # who looks at the collections finds that, too
+        if store is None or live is None:
+            return None
+        target = store.alias_target(self.alias)
+        return f"the store's own alias {self.alias!r} points at {target or 'nothing'}, not at {live.collection}"
+
+    def _astray(self, live: Generation) -> AliasStore | None:
+        """The store whose alias is not where it should be."""
+        store = self.stores.of(live)
+        if not isinstance(store, AliasStore) or store.alias_target(self.alias) == live.collection:
+            return None
+        return store
+
+    def _live(self) -> Generation | None:
+        number = self.catalog.route(self.alias).live
+        return None if number is None else self._known(number)
 
     def retire(self, number: int) -> None:
         """Give a generation up: its collection is dropped. Raises NotPromotable for the live one, NotFound."""
@@ -165,17 +200,28 @@ class Lifecycle:
             # Bookkeeping first: a search that has begun finds that it is gone, and a crash leaves only a collection.
             if target.state in CURRENT_STATES:
                 self.catalog.retire(number, state="aborted" if target.state in {"building", "ready"} else "retired")
-            self.stores.of(target).drop(target.collection)
+            try:
+                self.stores.of(target).drop(target.collection)
+            except UNREACHABLE as error:
+                error.message = f"{_left(target)}: {error.message}"
+                raise
 
     def expire(self, report: GcReport, *, now: bool) -> None:
-        """Retire what was retained long enough (with ``now`` everything retained), and drop what a crash left."""
+        """Retire what was retained long enough (with ``now`` everything retained), and drop what a crash left.
+
+        A collection in a store out of reach is a note in the report, each time anew until it is dropped.
+        """
         for item in self.catalog.generations():
             overdue = item.retained_at is not None and item.retained_at + self.retain_seconds < time.time()
-            if item.state == "retained" and (now or overdue):
-                self.retire(item.number)
-                report.retired.append(item.number)
-            elif item.state not in CURRENT_STATES:
-                self.stores.of(item).drop(item.collection)
+            try:
+                if item.state == "retained" and (now or overdue):
+                    report.retired.append(item.number)
+                    self.retire(item.number)
+                elif item.state not in CURRENT_STATES:
+                    self.stores.of(item).drop(item.collection)
+            except UNREACHABLE as error:
+                told = _left(item)
+                report.notes.append(error.message if error.message.startswith(told) else f"{told}: {error.message}")
 
     def _known(self, number: int) -> Generation:
         found = {item.number: item for item in self.catalog.generations()}
@@ -192,3 +238,9 @@ class Lifecycle:
                 hint="`regen plan` tells what `regen apply` would build",
             )
         return ready[-1]
+
+
+def _left(generation: Generation) -> str:
+    number, collection = generation.number, generation.collection
+    where = f" in {without_credentials(generation.store)}" if generation.store else ""
+    return f"generation {number} is given up, but its collection {collection}{where} could not be dropped"

@@ -14,7 +14,7 @@ from regen.core.chunks import Chunk, chunk_id, identify, point_id, text_digest, 
 from regen.core.placing import REPAY, REWRITE, Need, diff_chunks, input_hash, need, payload_hash
 from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
-from regen.errors import DocumentError
+from regen.errors import ConfigError, DocumentError, StoreError
 from regen.ports import Vectors
 from regen.ports.catalog import CatalogReader
 from regen.ports.placements import Holder, Work
@@ -56,11 +56,14 @@ class Donor:
     """A generation whose vectors serve another one.
 
     ``fetch`` gets vectors by point id from its store, ``derive`` makes vectors of the other generation of them.
+    ``lost`` is told that its store fails when nobody else holds what it holds; it raises that, or lets the texts be
+    embedded. Without it (the generation itself) a failure is raised at once.
     """
 
     generation: int
     fetch: Callable[[Sequence[str]], tuple[list[str], Vectors]]
     derive: Callable[[Vectors], Vectors]
+    lost: Callable[[StoreError | ConfigError], None] | None = None
 
 
 @dataclass(slots=True)
@@ -150,21 +153,35 @@ class Preparer:
                     slot = fresh[text] = Slot(text)
                     by_key[task.keys[position]] = slot
                 task.slots.append(slot)
+        failed: list[tuple[Donor, StoreError | ConfigError, list[Slot]]] = []
         for donor in self._donors:
             missing = {key: slot for key, slot in by_key.items() if slot.vector is None}
             if missing:
-                self._copy_held(missing, donor, fetch=fetch)
+                held = self._held(missing, donor)
+                try:
+                    self._copy_held(held, donor, fetch=fetch)
+                except (StoreError, ConfigError) as error:
+                    failed.append((donor, error, list(held.values())))
+                    if donor.lost is None:
+                        raise
+        for donor, failure, slots in failed:
+            if donor.lost is not None and any(slot.vector is None for slot in slots):
+                donor.lost(failure)
         to_embed = [slot for slot in fresh.values() if slot.vector is None]
         self._inflight.update((slot.text, slot) for slot in to_embed)
         return to_embed
 
-    def _copy_held(self, by_key: dict[int, Slot], donor: Donor, *, fetch: bool) -> None:
-        """Vectors that a generation holds: itself for other documents or points to be rewritten, others for any."""
+    def _held(self, by_key: dict[int, Slot], donor: Donor) -> dict[str, Slot]:
+        """Points that hold such texts: of the generation itself for other documents or for points to be rewritten."""
         points = {}
         for holder in self._reader.holders(donor.generation, list(by_key)):
             slot = by_key[holder.text_key]
             if (point := _held_point(holder, slot.text)) is not None:
                 points[point] = slot
+        return points
+
+    def _copy_held(self, points: dict[str, Slot], donor: Donor, *, fetch: bool) -> None:
+        """Give the slots the donor's vectors. Raises what its store raises."""
         if not fetch:
             for slot in points.values():
                 slot.vector = _HELD

@@ -10,20 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from regen.core.recipe import Recipe
-from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult, VerifyReport
+from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult
 from regen.engine import probes
 from regen.engine.account import Account, Spent
 from regen.engine.allocations import fewer_collections
 from regen.engine.control import AT_ONCE, Pace
 from regen.engine.donors import donors_for, giving_order
-from regen.engine.lease import HeldLease, is_dead, new_owner, writer_lease
+from regen.engine.lease import HeldLease, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
 from regen.engine.models import Models
 from regen.engine.prepare import Donor
 from regen.engine.reconcile import Reconciled, Reconciler
-from regen.engine.repair import apply_repair, collect_orphans, compare
 from regen.engine.settings import Limits
-from regen.engine.stores import Stores
+from regen.engine.stores import UNREACHABLE, Stores, behind_the_others, place
 from regen.errors import NotFound
 from regen.ports import CollectionSpec, MaintainedStore, VectorCache
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation
@@ -103,10 +102,12 @@ class WriteSide:
         with self.recorded(verb) as (result, account), fewer_collections():
             with self._logging():
                 result.documents = log()
+            if note := self.lifecycle.follow():
+                result.notes.append(note)
             self._follow(result, account, progress, demand)
         if self._upkeep_is_due(result):
             for generation in self.complete():
-                result.notes += self.maintain(generation, force=False)
+                result.notes += self._maintain_quietly(generation)
         return result
 
     def _follow(
@@ -120,9 +121,10 @@ class WriteSide:
 
         So a retained generation whose collection or model is gone never keeps the live one from being fresh.
         """
-        failures: list[Exception] = []
+        failures: list[tuple[Generation, Exception]] = []
         upto = None  # all to the same revision: what is logged meanwhile comes to each in this order too
-        for generation in self.followers():
+        followers = self.followers()
+        for generation in followers:
             if generation.state == "building":
                 account.counts_earlier(generation)
             try:
@@ -132,9 +134,9 @@ class WriteSide:
                             demand(generation)
                         upto = self.reconcile_into(result, account, self.fresh(generation), lease, progress, upto=upto)
             except Exception as error:  # noqa: BLE001 - raised below
-                failures.append(error)
+                failures.append((generation, error))
         if failures:
-            raise failures[0]
+            raise behind_the_others(failures, followers)
 
     @contextmanager
     def recorded(self, verb: str, *, always: bool = True) -> Iterator[tuple[SyncResult, Account]]:
@@ -242,7 +244,7 @@ class WriteSide:
         """Reconcile and keep account; up to which revision. ``anew`` are the only held vectors that may be taken."""
         spent = account.open(generation, self.models.embedder_for(generation).info.price_per_million_tokens)
         if anew is None:
-            done = self.reconcile(generation, lease, spent, progress, upto=upto, pace=pace)
+            done = self.reconcile(generation, lease, spent, progress, upto=upto, pace=pace, notes=result.notes)
         else:
             done = self.reconcile_from(generation, lease, anew, spent, progress, upto=upto, donors=())
         result.chunks.written += done.chunks.written
@@ -261,11 +263,15 @@ class WriteSide:
         *,
         upto: int | None = None,
         pace: Pace = AT_ONCE,
+        notes: list[str] | None = None,
     ) -> Reconciled:
         """Bring one generation up to the log's end, or to a revision; the first one ever then goes live by itself."""
         if generation.state == "building":
             self.prepare_collection(generation)
-        done = self.reconcile_from(generation, lease, self.cache, spent, progress, upto=upto, pace=pace)
+        notes = None if generation.state == "building" else notes  # a backfill pays for no text that it was to copy
+        own = generation.recipe.embedding
+        donors = donors_for(own, generation, self.current(), self.models, self.stores, notes)
+        done = self.reconcile_from(generation, lease, self.cache, spent, progress, upto=upto, pace=pace, donors=donors)
         if generation.state == "building" and self.catalog.route(self.alias).live is None:
             self.go_live(generation, reason="the first generation is complete")
         return done
@@ -304,6 +310,7 @@ class WriteSide:
         """Keep the first generation's probe vectors, and point the alias at it."""
         probes.keep(self.catalog, generation, self.models.embedder_for(generation))
         self.catalog.go_live(self.alias, generation.number, at=time.time(), reason=reason)
+        self.lifecycle.follow()
 
     def prepare_collection(self, generation: Generation) -> None:
         """Make a generation's collection if it is not there."""
@@ -323,50 +330,14 @@ class WriteSide:
             return []
         return store.maintain(generation.collection, force=force)
 
-    def verify(self, *, repair: bool, progress: OnProgress | None = None) -> VerifyReport:
-        """Compare catalog and store; with ``repair`` mend what differs and look again."""
-        generation = self.live_or_newest()
-        with self.recorded("verify", always=False) as (result, account), self.lease(generation) as lease:
-            found = compare(generation, self.stores.of(generation), self.catalog, progress)
-            if not repair or found.report.consistent:
-                return found.report
-            if found.collection_missing:
-                self.prepare_collection(generation)
-            mended = apply_repair(found, generation, self.stores.of(generation), self.catalog)
-            self.reconcile_into(result, account, self.live_or_newest(), lease, progress)
-            again = compare(self.fresh(generation), self.stores.of(generation), self.catalog, progress).report
-            again.repaired = mended
-            account.add_to(again)
-            return again
+    def _maintain_quietly(self, generation: Generation) -> list[str]:
+        """The same; a store out of reach is a remark: what was asked for is done."""
+        try:
+            return self.maintain(generation, force=False)
+        except UNREACHABLE as error:
+            return [f"upkeep of {place(generation)} was not done: {error.message}"]
 
-    def collect(self, *, now: bool) -> GcReport:
-        """Remove orphans, old changes and what only they named; with ``now`` everything but the present."""
-        report = GcReport()
-        for held in self.catalog.leases():
-            if is_dead(held.owner) or held.expires_at < time.time():
-                self.catalog.release(held)
-        self.lifecycle.expire(report, now=now)
-        self._abandon(report, now=now)
-        with self.recorded("gc", always=False) as (result, account):
-            for generation in self.current():
-                self._tend(generation, result, account, report, now=now)
-            account.add_to(report)
-        purged = self.catalog.purge(changes_before=time.time() - (0.0 if now else self.limits.keep_changes))
-        report.contents, report.changes, report.tombstones = purged.contents, purged.changes, purged.tombstones
-        return report
-
-    def _tend(
-        self, generation: Generation, result: SyncResult, account: Account, report: GcReport, *, now: bool
-    ) -> None:
-        with self.lease(generation) as lease:
-            if generation.state != "building":
-                self.reconcile_into(result, account, self.fresh(generation), lease, None)
-            else:
-                self.prepare_collection(generation)  # a crash may have come before it was made
-            report.points += collect_orphans(generation, self.stores.of(generation), self.catalog)
-            report.maintenance += self.maintain(generation, force=now)
-
-    def _abandon(self, report: GcReport, *, now: bool) -> None:
+    def abandon(self, report: GcReport, *, now: bool) -> None:
         """Give up what was half built for a recipe that is not asked for any more, unless somebody is at work on it."""
         for item in self.current():
             overdue = item.created_at + self.limits.retain < time.time()

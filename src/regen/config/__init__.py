@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from regen.config.document import YamlDocument, parse_yaml
 from regen.config.explain import closest, explain, place, suggestion
+from regen.config.migration import MigrationSettings
 from regen.config.models import (
     DEFAULT_CATALOG,
     DEFAULT_STORE,
@@ -22,7 +23,6 @@ from regen.config.models import (
     GateCondition,
     LimitSettings,
     MetadataSettings,
-    MigrationSettings,
     Settings,
     StoreSettings,
 )

@@ -263,6 +263,7 @@ class Index(GenerationVerbs, RolloutVerbs):
         self,
         generation: int | None = None,
         *,
+        canary: float | None = None,
         force: bool = False,
         reason: str = "",
         expected_version: int | None = None,
@@ -271,9 +272,12 @@ class Index(GenerationVerbs, RolloutVerbs):
         """Make a ready generation (default: the newest) live, by compare-and-swap (I7); the former one is retained.
 
         The gate must be met: by a recent evaluation against the live generation, or one that is made now. ``force``
-        overrules it, which needs a ``reason`` and is recorded. ``expected_version`` is the alias's version that the
-        decision was based on (default: as it is now). Raises GateNotMet, NotPromotable, AliasMoved, NotFound.
+        overrules it, which needs a ``reason`` and is recorded. With ``canary`` that share of the callers (0 to 1) is
+        answered by it first, see :meth:`begin_rollout`. ``expected_version`` is the alias's version that the decision
+        was based on (default: as it is now). Raises GateNotMet, NotPromotable, AliasMoved, NotFound.
         """
+        if canary is not None:
+            return self._begin_canary(generation, canary, reason)
 
         def approve(candidate: Generation, live: Generation | None) -> Approval:
             return self._quality.approve(candidate, live, force=force, reason=reason, progress=progress)
@@ -389,6 +393,7 @@ class Index(GenerationVerbs, RolloutVerbs):
             alias=self.alias,
             root=self._root,
             probe=lambda generation: probes.check(self._catalog, generation, self._models.embedder),
+            astray=self._writer.lifecycle.astray,
         )
 
     def history(self, doc_id: str | None = None, limit: int = 50) -> list[ChangeRecord]:

@@ -266,3 +266,11 @@ def test_a_sync_judges_and_promotes(two: Two) -> None:
     result = two.index.upsert([Document("new", "a new text about topic 3")])
     assert two.index._catalog.route("default").live == 2
     assert any("succeed" in note for note in result.notes)
+
+
+def test_promote_with_a_canary_begins_one(two: Two) -> None:
+    """Nothing is switched; the answer names the rollout."""
+    result = two.index.promote(2, canary=0.05, reason="carefully")
+    assert (result.live, result.rollout, two.current().weight) == (1, two.current().id, 0.05)
+    assert two.current().reason == "carefully"
+    assert two.index.promote(2).live == 2

@@ -75,7 +75,11 @@ class SyncResult:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One search result. ``score`` is higher for better; ``metadata`` is the catalog's, so never stale."""
+    """One search result. ``score`` is higher for better; ``metadata`` is the catalog's, so never stale.
+
+    A hit that reranking placed has the reranker's score, and the store's as ``store_score``; the two have different
+    scales. Where ``store_score`` is None, ``score`` is the store's.
+    """
 
     doc_id: str
     chunk_id: str
@@ -85,13 +89,54 @@ class Hit:
     revision: int
     generation: int
     space: str
+    store_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """What reranking did for one search: how many ``texts`` the reranker ``model`` scored, in ``milliseconds``.
+
+    ``skipped`` tells why it did nothing, None where it did.
+    """
+
+    model: str
+    texts: int = 0
+    milliseconds: float = 0.0
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankStats:
+    """What reranking has done so far. ``searches`` = ``reranked`` + ``skipped`` + ``timeouts`` + ``failures``.
+
+    ``active`` says whether searches are reranked at all, ``reason`` why (or why not). ``last_error`` and ``failed_at``
+    are of the newest timeout or failure. ``depth`` is how many texts this process takes to fit ``budget_ms`` now.
+    """
+
+    model: str
+    active: bool
+    reason: str
+    searches: int = 0
+    reranked: int = 0
+    skipped: int = 0
+    timeouts: int = 0
+    failures: int = 0
+    last_error: str = ""
+    failed_at: float | None = None
+    depth: int = 0
+    budget_ms: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a search answered as it did: times in milliseconds, and what the fence dropped, by reason.
 
-    ``fallback`` tells why another way than the route's own was taken, None where it was not.
+    ``fallback`` tells why another way than the route's own was taken, None where it was not. ``rerank`` is what
+    reranking did, None where none is configured or wanted.
     """
 
     route: str
@@ -102,6 +147,7 @@ class Explanation:
     candidates: int
     dropped: dict[str, int]
     fallback: str | None = None
+    rerank: Reranked | None = None
 
 
 @dataclass(slots=True)
@@ -285,6 +331,7 @@ class SwitchResult:
     """What ``promote`` and ``rollback`` did: the alias now points at generation ``live``, of this ``space``.
 
     ``evaluation`` is the id of the evaluation that a promotion rests on, ``forced`` whether the gate was overruled.
+    ``rollout`` is the id of the rollout that was begun instead of a switch: ``live`` then still answers the others.
     """
 
     alias: str
@@ -295,6 +342,7 @@ class SwitchResult:
     evaluation: int | None = None
     forced: bool = False
     notes: list[str] = field(default_factory=list)
+    rollout: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

@@ -46,6 +46,16 @@ class RolloutVerbs:
         """
         return self._rollouts.begin(route, generation, weight=weight, reason=reason, given=analysis or {})
 
+    def _begin_canary(self, generation: int | None, weight: float, reason: str) -> SwitchResult:
+        """A canary as promote's answer: nothing is switched yet."""
+        begun = self.begin_rollout(generation, weight=weight, reason=reason)
+        route = self._catalog.route(self.alias)
+        live = next(item for item in self._writer.current() if item.number == route.live)
+        told = [f"generation {begun.candidate} answers {begun.weight:.0%} of the callers"]
+        return SwitchResult(
+            self.alias, live.number, route.previous, begun.reason, live.recipe.space, notes=told, rollout=begun.id
+        )
+
     def rollout(self) -> Rollout | None:
         """The rollout that is running or paused."""
         return self._catalog.rollout(self.alias)

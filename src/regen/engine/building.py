@@ -20,6 +20,7 @@ from regen.engine.gauge import Gauge, LiveSearches, measure_baseline
 from regen.engine.lease import HeldLease
 from regen.engine.pilot import PilotVerdict, check_pilot
 from regen.engine.settings import Limits, Migration
+from regen.engine.stores import UNREACHABLE
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import GateNotMet
 from regen.ports.catalog import Generation
@@ -113,10 +114,13 @@ class _Run:
         upto = None
         for donor in writer.followers():
             if donor.number in donors:
-                with writer.lease(donor) as lease:
-                    if writer.is_current(donor):
-                        now = writer.fresh(donor)
-                        upto = writer.reconcile_into(self.result, self.account, now, lease, None, upto=upto)
+                try:
+                    with writer.lease(donor) as lease:
+                        if writer.is_current(donor):
+                            now = writer.fresh(donor)
+                            upto = writer.reconcile_into(self.result, self.account, now, lease, None, upto=upto)
+                except UNREACHABLE as error:  # if nobody else holds what it holds, the backfill stops and says so
+                    self.result.notes.append(f"{donor.told} could not be brought in step first: {error.message}")
         self.result.generation = self.generation.number
         return upto
 

@@ -8,7 +8,7 @@ from regen.core.recipe import Embedding
 from regen.core.transition import derivable
 from regen.engine.models import Models
 from regen.engine.prepare import Donor
-from regen.engine.stores import UNREACHABLE, Stores, place
+from regen.engine.stores import UNREACHABLE, Stores
 from regen.errors import ConfigError, StoreError
 from regen.ports import Vectors
 from regen.ports.catalog import Generation
@@ -64,7 +64,7 @@ def _donor(
 
 def _lost(giver: Generation, notes: list[str] | None) -> Callable[[StoreError | ConfigError], None]:
     def lost(error: StoreError | ConfigError) -> None:
-        told = f"{place(giver)} holds vectors that are wanted here, but cannot be read"
+        told = f"{giver.told} holds vectors that are wanted here, but cannot be read"
         if notes is None:
             if not error.message.startswith(told):
                 error.message = f"{told}: {error.message}"

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from regen.core.results import GcReport, PauseResult, SwitchResult
 from regen.core.transition import without_credentials
-from regen.engine.stores import UNREACHABLE, Stores, place
+from regen.engine.stores import UNREACHABLE, Stores
 from regen.errors import AliasMoved, NotFound, NotPromotable
 from regen.ports import AliasStore
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
@@ -165,7 +165,7 @@ class Lifecycle:
             if live is not None and (store := self._astray(live)) is not None:
                 store.set_alias(self.alias, live.collection)
         except UNREACHABLE as error:
-            return f"{place(live) if live else ''}: the store's own alias was not looked after: {error.message}"
+            return f"{live.told if live else ''}: the store's own alias was not looked after: {error.message}"
         return None
 
     def astray(self) -> str | None:

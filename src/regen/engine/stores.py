@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from regen.core.transition import without_credentials
 from regen.errors import ConfigError, RegenError, StoreError
 from regen.ports import Store
 from regen.ports.catalog import Generation
@@ -49,19 +48,16 @@ class Stores:
             store.close()
 
 
-def place(generation: Generation) -> str:
-    """A generation and where it lies, as a reader is told: no credentials."""
-    where = f" in {without_credentials(generation.store)}" if generation.store else ""
-    return f"generation {generation.number} ({generation.state}{where})"
-
-
 def behind_the_others(failures: Sequence[tuple[Generation, Exception]], tried: Sequence[Generation]) -> Exception:
     """The first failure, saying which generations it leaves behind and which are in step in spite of it."""
     error = failures[0][1]
     failed = [generation.number for generation, _ in failures]
-    well = [place(generation) for generation in tried if generation.number not in failed]
+    well = [generation.told for generation in tried if generation.number not in failed]
     if isinstance(error, RegenError) and len(tried) > 1:
-        told = ", ".join(place(generation) for generation, _ in failures)
+        told = ", ".join(generation.told for generation, _ in failures)
         rest = f"{', '.join(well)} is in step and goes on" if well else "none of the others fared better"
         error.message = f"{told} could not be brought in step; {rest}: {error.message}"
+        if retained := [generation.number for generation, _ in failures if generation.state == "retained"]:
+            given_up = f"`regen gc --retire {retained[0]}` gives generation {retained[0]} up"
+            error.hint = f"{error.hint}; or {given_up}" if error.hint else given_up
     return error

@@ -22,7 +22,7 @@ from regen.engine.models import Models
 from regen.engine.prepare import Donor
 from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.settings import Limits
-from regen.engine.stores import UNREACHABLE, Stores, behind_the_others, place
+from regen.engine.stores import UNREACHABLE, Stores, behind_the_others
 from regen.errors import NotFound
 from regen.ports import CollectionSpec, MaintainedStore, VectorCache
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation
@@ -335,7 +335,7 @@ class WriteSide:
         try:
             return self.maintain(generation, force=False)
         except UNREACHABLE as error:
-            return [f"upkeep of {place(generation)} was not done: {error.message}"]
+            return [f"upkeep of {generation.told} was not done: {error.message}"]
 
     def abandon(self, report: GcReport, *, now: bool) -> None:
         """Give up what was half built for a recipe that is not asked for any more, unless somebody is at work on it."""

@@ -43,6 +43,7 @@ class _Examination:
     alias: str
     root: Path
     probe: Callable[[Generation], float | None]
+    astray: Callable[[], str | None]
 
     def check_source(self) -> str:
         if self.source is None:
@@ -92,13 +93,18 @@ class _Examination:
         return f"{state}; {holder.owner} is writing" if holder and holder.expires_at > time.time() else state
 
     def check_store(self) -> str:
-        held = self.store.collections()
-        lacking = [
-            item.collection for item in self.generations if item.collection not in self.store_of(item).collections()
-        ]
-        if lacking and any(item.completed_at for item in self.generations if item.collection in lacking):
-            raise _UnwellError(f"collection {', '.join(lacking)} is gone", "`regen verify --repair` writes it anew")
-        return f"{len(held)} collections"
+        """Whether each generation's collection is in its store; all of them are looked at before anything is said."""
+        wrong: list[str] = []
+        for item in self.generations:
+            try:
+                gone = item.completed_at and item.collection not in self.store_of(item).collections()
+                wrong += [f"collection {item.collection} of {item.told} is gone"] if gone else []
+            except RegenError as error:
+                wrong.append(f"{item.told} cannot be looked at: {error.message}")
+        wrong += [told for told in [self.astray()] if told]
+        if wrong:
+            raise _UnwellError("; ".join(wrong), "`regen verify --repair` puts right what is in reach")
+        return f"{len(self.store.collections())} collections"
 
     def check_recipe(self) -> str:
         for generation in self.generations[-1:]:
@@ -132,7 +138,7 @@ class _NothingKnown:
         return {}
 
 
-def examine(
+def examine(  # noqa: PLR0913 - keywords, each a part that is looked at
     *,
     source: Source | None,
     embedder: Embedder,
@@ -144,13 +150,14 @@ def examine(
     alias: str,
     root: Path,
     probe: Callable[[Generation], float | None],
+    astray: Callable[[], str | None],
 ) -> DoctorReport:
     """Run all checks; a failing one does not stop the others.
 
     ``probe`` embeds the probe texts of a generation again: the lowest cosine with the vectors that were kept, None when
-    none were. It raises ModelChanged.
+    none were. It raises ModelChanged. ``astray`` tells, if so, that the store's own alias is not where it should be.
     """
-    it = _Examination(source, embedder, store, store_of, catalog, recipe, generations, alias, root, probe)
+    it = _Examination(source, embedder, store, store_of, catalog, recipe, generations, alias, root, probe, astray)
     checks: dict[str, Callable[[], str]] = {
         "source": it.check_source,
         "model": it.check_embedder,

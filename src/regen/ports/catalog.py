@@ -14,6 +14,7 @@ from regen.core.changes import Candidate, Outcome
 from regen.core.priority import Cut
 from regen.core.recipe import Recipe
 from regen.core.results import ChangeRecord, DeadLetter
+from regen.core.transition import without_credentials
 from regen.ports.auditing import AuditReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
 from regen.ports.rollouts import RolloutReader, RolloutWriter
@@ -56,6 +57,12 @@ class Generation:
     options: dict[str, Any] = field(default_factory=dict)
     store: str = ""
     paused: str | None = None
+
+    @property
+    def told(self) -> str:
+        """Number, state and store, for a reader: without credentials."""
+        where = f" in {without_credentials(self.store)}" if self.store else ""
+        return f"generation {self.number} ({self.state}{where})"
 
 
 @dataclass(frozen=True, slots=True)

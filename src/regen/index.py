@@ -104,53 +104,40 @@ class Index(GenerationVerbs, RolloutVerbs):
         Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are models of older
         generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
         """
-        self._root = Path(root).absolute()
-        self._limits = limits or Limits()
-        self.alias = alias
+        self._root, self._limits, self.alias = Path(root).absolute(), limits or Limits(), alias
         self._models = make_models(
-            embedder,
-            dict(embedding or {}),
-            self._limits,
-            self._root,
-            text=text,
-            chunking=chunking,
-            metric=metric,
-            index=index,
-            others=models or {},
-        )
+            embedder, dict(embedding or {}), self._limits, self._root,
+            text=text, chunking=chunking, metric=metric, index=index, others=models or {},
+        )  # fmt: skip
         self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
         self._stores = make_stores(store, self._root)
         self._store = self._stores.configured
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
         self._made_cache = make_cache(cache, self._models.embedder, self._root)
         self._cache = self._made_cache if isinstance(cache, str | Path) else cache
-        self._writer = WriteSide(
-            alias,
-            self._catalog,
-            self._stores,
-            self._models,
-            self._limits,
-            self._cache,
-            None if filterable is None else frozenset(filterable),
-        )
-        self._usage = UsageCounter(self._catalog)
-        self._reader = ReadSide(
-            alias,
-            self._catalog,
-            self._stores.of,
-            self._models.embedder_for,
-            self._usage,
-            QueryLog(self._catalog, alias),
-            keep_queries=keep_queries > 0,
-            on_logged=self._analyse_logged,
-        )
-        self._keep_queries = keep_queries
-        self._rollout_settings = dict(rollout or {})
+        self._keep_queries, self._rollout_settings = keep_queries, dict(rollout or {})
         self._migration = migration or Migration()
         self._promote = promote == "auto" or self._migration.bulk
         self._evaluation = evaluation
+        self._join(None if filterable is None else frozenset(filterable))
+
+    def _join(self, filterable: frozenset[str] | None) -> None:
+        """Put the sides that write and read together of the parts that were made."""
+        catalog, models = self._catalog, self._models
+        self._writer = WriteSide(self.alias, catalog, self._stores, models, self._limits, self._cache, filterable)
+        self._usage = UsageCounter(catalog)
+        self._reader = ReadSide(
+            self.alias,
+            catalog,
+            self._stores.of,
+            models.embedder_for,
+            self._usage,
+            QueryLog(catalog, self.alias),
+            keep_queries=self._keep_queries > 0,
+            on_logged=self._analyse_logged,
+        )
         judge = lambda *pilot: self._quality.judge_pilot(*pilot)  # noqa: E731, PLW0108 - heavy: only when it is asked
-        self._builder = Builder(self._writer, self._migration, judge if evaluation else None)
+        self._builder = Builder(self._writer, self._migration, judge if self._evaluation else None)
 
     @property
     def recipe(self) -> Recipe:

@@ -13,6 +13,7 @@ from regen.cli import (
     demo,
     evaluating,
     inspection,
+    monitoring,
     pausing,
     rollouts,
     searching,
@@ -41,7 +42,7 @@ for panel, verbs in {
     KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume),
     SWITCHING: (evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
     ASKING: (searching.search, rollouts.feedback, inspection.status, inspection.history),
-    REPAIRING: (upkeep.verify, upkeep.gc, syncing.retry, syncing.restore, syncing.replay),
+    REPAIRING: (upkeep.verify, upkeep.gc, monitoring.monitor, syncing.retry, syncing.restore, syncing.replay),
 }.items():
     for function in verbs:
         app.command(rich_help_panel=panel)(function)

@@ -113,10 +113,18 @@ def apply(
 
 
 @verb
-def retry(session: Session) -> None:
-    """Try again the documents that could not be processed."""
+def retry(
+    session: Session,
+    document: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--document", "-d", metavar="ID", help="Embed this document anew, whatever is held of it; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Try again the documents that could not be processed; or embed named ones anew, in every complete generation."""
     with session.index() as index, session.progress() as progress:
-        result = index.retry(progress=progress)
+        result = index.reprocess(document, progress) if document else index.retry(progress=progress)
         _answer(session, index, result)
 
 
@@ -189,12 +197,12 @@ def _follow(session: Session, index: Index) -> None:
             show([watch_line(result, time.strftime("%H:%M:%S"))])
 
     session.remark("Following the source; Ctrl-C ends.")
-    with _until_stopped() as stop:
+    with until_stopped() as stop:
         index.watch(stop, on_sync)
 
 
 @contextmanager
-def _until_stopped() -> Iterator[threading.Event]:
+def until_stopped() -> Iterator[threading.Event]:
     """Give an event that the first Ctrl-C or SIGTERM sets; a second one interrupts at once."""
     stop = threading.Event()
 

@@ -159,4 +159,8 @@ limits:
 #   - {{measure: "nDCG@10", min_lift: 0.0}}
 #   - {{measure: "R@100", max_drop: 0.01, slice: lang=de}}
 #   - {{latency: p95, max_ratio: 1.5}}
+
+# How another model is moved to: a slice first; slower while searches suffer; kept for a way back. `strategy: bulk` is for
+# a maintenance window.
+# migration: {{pilot: 5%, throttle: 2.0, retain: 7d}}
 """

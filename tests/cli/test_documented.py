@@ -17,7 +17,7 @@ COMMAND = typer.main.get_command(app)
 VERBS: dict[str, typer.core.TyperCommand] = COMMAND.commands  # type: ignore[attr-defined]
 PROMISED = [
     "init", "doctor", "plan", "apply", "sync", "search", "status", "history", "verify", "gc", "retry", "restore",
-    "replay", "promote", "rollback", "adopt", "demo", "evaluate", "rollout", "feedback", "pause", "resume", "pause", "resume", "monitor",
+    "replay", "promote", "rollback", "adopt", "demo", "evaluate", "rollout", "feedback", "pause", "resume", "monitor",
 ]  # fmt: skip
 SHARED = {"--config", "--json", "--debug", "--help"}
 

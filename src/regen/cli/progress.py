@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +20,9 @@ from rich.text import Text
 
 from regen.cli.quantities import count, money
 from regen.core.results import Progress as Report
+
+RATE_SECONDS: Final = 300.0
+"""Over so long the rate is taken: a batch of a slow model may take a minute, and there is a report only after each."""
 
 
 class _Done(ProgressColumn):
@@ -39,12 +42,12 @@ class _Rate(ProgressColumn):
 
 
 class _Spent(ProgressColumn):
-    """Texts embedded and money spent so far, and what slows the run down."""
+    """Texts embedded so far, or what slows the run down meanwhile, and money spent."""
 
     def render(self, task: Task) -> Text:
-        texts, cost = task.fields["embedded_texts"], task.fields["cost_usd"]
-        parts = [f"{count(texts)} embedded"] * bool(texts) + [money(cost)] * bool(cost)
-        return Text(" · ".join([*[task.fields["note"]] * bool(task.fields["note"]), *parts]), style="dim")
+        texts, cost, note = (task.fields[name] for name in ("embedded_texts", "cost_usd", "note"))
+        done = note or (f"{count(texts)} embedded" if texts else "")  # both would not fit into 80 columns
+        return Text(" · ".join(filter(None, [done, money(cost) if cost else ""])), style="dim")
 
 
 class ProgressBars:
@@ -56,10 +59,11 @@ class ProgressBars:
             BarColumn(bar_width=14),  # all of it fits into 80 columns
             _Done(Column(no_wrap=True)),
             _Rate(Column(no_wrap=True)),
-            TimeRemainingColumn(compact=True),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
             _Spent(Column(no_wrap=True)),
             console=console or Console(stderr=True),
             transient=True,
+            speed_estimate_period=RATE_SECONDS,
         )
         self._stages: dict[str, TaskID] = {}
 

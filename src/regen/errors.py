@@ -26,6 +26,7 @@
     │   └── GateNotMet                what was measured does not allow the promotion
     ├── EvaluationError               a judged collection, a measure or a gate cannot be used as it is
     ├── JudgeError                    a judge or a writer failed, or is not calibrated
+    ├── RerankerError                 a reranker failed, or answered nonsense: the store's order stands
     ├── ModelChanged                  the model behind a name gives other vectors than it gave (I10)
     ├── StalePlan                     the world moved on since the plan was made (I9)
     └── NotFound                      no such document, revision or generation
@@ -161,6 +162,10 @@ class EvaluationError(RegenError):
 
 class JudgeError(RegenError):
     """A judge or a writer failed, answered nonsense, or has not passed its calibration."""
+
+
+class RerankerError(RegenError):
+    """A reranker failed or answered nonsense. A search is then answered in the store's order, and says so (I10)."""
 
 
 class ModelChanged(RegenError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -25,6 +25,7 @@ from regen.errors import ConfigError, MissingExtra
 from regen.ports import Embedder, Source, Store, VectorCache
 from regen.ports.catalog import Catalog
 from regen.ports.judges import Judge, Writer
+from regen.ports.reranking import Encoder, Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,17 @@ WRITERS: Final = Kind(
     "regen.writers",
     "{name}/…",
 )
+RERANKERS: Final = Kind(
+    "reranker",
+    "rerank.model",
+    {
+        "cross-encoder": Adapter("regen.rerankers.cross_encoder:CrossEncoderReranker"),
+        "http": Adapter("regen.rerankers.http_api:HttpReranker"),
+        "bi-encoder": Adapter("regen.rerankers.bi_encoder:BiEncoderReranker"),
+    },
+    "regen.rerankers",
+    "{name}/…",
+)
 _ADAPT: Final = Adapter("regen.embedders.adapted:adapt")
 _ADAPT_JUDGE: Final = Adapter("regen.judges.langchain_chat:adapt_judge")
 _ADAPT_WRITER: Final = Adapter("regen.judges.langchain_chat:adapt_writer")
@@ -118,6 +130,7 @@ _PRICED: Final = Adapter("regen.embedders.priced:PricedEmbedder")
 _LIMITED: Final = Adapter("regen.embedders.limits:RateLimitedEmbedder")
 _RETRYING: Final = Adapter("regen.embedders.retrying:RetryingEmbedder")
 _CACHE: Final = Adapter("regen.embedders.cached:EmbeddingCache")
+_CHECKED_RERANKER: Final = Adapter("regen.rerankers.checked:CheckedReranker")
 _PYTHON: Final = "python:"
 
 
@@ -216,6 +229,31 @@ def make_writer(name: str | object, options: Mapping[str, Any] | None = None, ro
     ``options`` are handed to the writer. Raises ConfigError for an unknown writer or options.
     """
     return cast("Writer", _made_chat(WRITERS, _ADAPT_WRITER, Writer, name, dict(options or {}), Path(root)))
+
+
+def make_reranker(
+    model: str | object,
+    options: Mapping[str, Any] | None = None,
+    *,
+    root: str | Path = ".",
+    encoder: Callable[[str, Mapping[str, Any]], Encoder] | None = None,
+) -> Reranker:
+    """The reranker of a name such as ``cross-encoder/ms-marco-MiniLM-L6-v2``, or of an object, held to its contract.
+
+    ``options`` are handed to the reranker; ``encoder`` makes the model that a bi-encoder orders by. Raises ConfigError.
+    """
+    options, root = dict(options or {}), Path(root)
+    if not isinstance(model, str):
+        made = _checked(model, Reranker, type(model).__name__)
+    elif model.startswith(_PYTHON):
+        made = _checked(_made(load_python(model, root), options, model, Reranker), Reranker, model)
+    else:
+        factory = _find(RERANKERS, model.partition("/")[0], model).from_name
+        given = {"root": root, "encoder": encoder}
+        placed = {key: value for key, value in given.items() if _takes(factory, key)}
+        _check_arguments(factory, (model,), placed | options, model)
+        made = factory(model, **placed | options)
+    return cast("Reranker", _load(_CHECKED_RERANKER)(made))
 
 
 def _made_chat(

@@ -1,0 +1,1 @@
+"""Rerankers: one file each, named in ``regen.registry`` as strings only."""

@@ -55,6 +55,7 @@ from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
 from regen.serving.querylog import QueryLog
 from regen.serving.reading import ReadSide, ask
 from regen.serving.usage import UsageCounter
+from regen.verbs.filling import FillingVerbs
 from regen.verbs.generations import GenerationVerbs
 from regen.verbs.rollouts import RolloutVerbs
 
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from regen.quality.settings import EvaluationSettings
 
 
-class Index(GenerationVerbs, RolloutVerbs):
+class Index(FillingVerbs, GenerationVerbs, RolloutVerbs):
     """A vector index kept in step with its documents.
 
     Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.
@@ -135,6 +136,7 @@ class Index(GenerationVerbs, RolloutVerbs):
             QueryLog(catalog, self.alias),
             keep_queries=self._keep_queries > 0,
             on_logged=self._analyse_logged,
+            place=self._want,
         )
         judge = lambda *pilot: self._quality.judge_pilot(*pilot)  # noqa: E731, PLW0108 - heavy: only when it is asked
         self._builder = Builder(self._writer, self._migration, judge if self._evaluation else None)
@@ -225,11 +227,11 @@ class Index(GenerationVerbs, RolloutVerbs):
             self._catalog.amend_recipe(wanted.live.number, self.recipe)
             self._reader.forget()
         if wanted.to_build:
-            result = result.plus(self._builder.build(wanted.fitting or self._writer.create(self.recipe), progress))
+            result = result.plus(self._fill(wanted, progress))
             wanted = self._desired()
         if self._promote and wanted.to_promote and wanted.fitting is not None:
             self.promote(wanted.fitting.number, reason=self._promotes_because, progress=progress)
-        result.notes += self._desired().notes()
+        result.notes += [*self._desired().notes(), *self._filling_notes()]
         return result
 
     def evaluate(
@@ -365,7 +367,8 @@ class Index(GenerationVerbs, RolloutVerbs):
 
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
-        return freshness.status(self._catalog, self.alias, now=time.time(), notes=self._desired().notes())
+        notes = [*self._desired().notes(), *self._filling_notes()]
+        return freshness.status(self._catalog, self.alias, now=time.time(), notes=notes)
 
     def doctor(self) -> DoctorReport:
         """Check all of it, change nothing."""
@@ -399,6 +402,7 @@ class Index(GenerationVerbs, RolloutVerbs):
 
     def close(self) -> None:
         """Release files and connections. Idempotent."""
+        self._stop_filling()
         self._usage.flush()
         self._reader.log.flush()
         if self._made_cache is not None:

@@ -95,7 +95,7 @@ class Filling:
 
     def place(self, ids: Sequence[str], number: int = 2) -> int:
         """Place documents in the generation that is being filled."""
-        return Placer(self.index._writer).place(number, ids)
+        return Placer(self.index._writer).place(number, ids).documents
 
     def start(self, kind: RouteKind, candidate: int = 2, **more: Any) -> Rollout:
         """Answer by a route from now on."""

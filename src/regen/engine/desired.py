@@ -30,13 +30,15 @@ FINISHED: Final = ("ready", "live", "retained")
 class Desired:
     """The live generation, the one that fits the configuration (if any), and the path between their recipes.
 
-    ``abandoned`` are the numbers of half-built generations that nothing asks for any more.
+    ``abandoned`` are the numbers of half-built generations that nothing asks for any more. ``read_from`` tells whether
+    searches have begun to fill the one that fits.
     """
 
     live: Generation | None
     fitting: Generation | None
     path: Transition
     abandoned: tuple[int, ...] = ()
+    read_from: bool = False
 
     @property
     def to_build(self) -> bool:
@@ -44,6 +46,10 @@ class Desired:
         if not self.path.needs_generation:
             return False
         return self.fitting is None or (self.fitting.state not in FINISHED and self.fitting.paused is None)
+
+    def begins_on_read(self, migration: Migration) -> bool:
+        """Whether ``apply`` only begins, and leaves the work to searches; the ``apply`` after that one finishes it."""
+        return migration.strategy == "on_read" and self.to_build and not self.read_from
 
     @property
     def to_promote(self) -> bool:
@@ -92,7 +98,12 @@ def desired(catalog: Catalog, alias: str, current: list[Generation], models: Mod
         moved=None if stores.holds(live) else (live.store, stores.name),
     )
     left = [item.number for item in current if item.state == "building" and not _fits(item, models.recipe, stores)]
-    return Desired(live, fitting, path, tuple(left) if number is not None else ())
+    read_from = fitting is not None and fitting.state == "building" and _was_read_from(catalog, alias, fitting)
+    return Desired(live, fitting, path, tuple(left) if number is not None else (), read_from)
+
+
+def _was_read_from(catalog: Catalog, alias: str, generation: Generation) -> bool:
+    return any((item.kind, item.candidate) == ("on_read", generation.number) for item in catalog.rollouts(alias, 100))
 
 
 def _fits(generation: Generation, recipe: Recipe, stores: Stores) -> bool:
@@ -169,6 +180,8 @@ class PlanMaker:
             self.migration,
             self.promote,
             decide=lambda new_texts: decide(replace(case, new_texts=new_texts)),
+            begins=wanted.begins_on_read(self.migration),
+            old=live.recipe,
             room=partial(room_for, self.stores.configured, recipe),
         )
 

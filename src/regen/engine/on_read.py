@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from regen.core.priority import Cut
 from regen.core.results import SyncResult
 from regen.engine.account import Spent
 from regen.engine.donors import donors_for
@@ -25,16 +26,24 @@ from regen.ports.placements import Work
 Choose: TypeAlias = Callable[[Generation], list[Work]]
 
 
+class Placed(NamedTuple):
+    """How many documents a call took up; 0 means that nothing is behind. What it cost is on the account already."""
+
+    documents: int
+    result: SyncResult
+
+
 @dataclass(frozen=True, slots=True)
 class Placer:
     """Places documents in a generation that is being filled. One that is paused, or complete, is left as it is.
 
-    Each call returns how many documents it took up: those that turned out to be dead letters included.
+    Each call says how many documents it took up, those that turned out to be dead letters included, and what that came
+    to.
     """
 
     writer: WriteSide
 
-    def place(self, number: int, ids: Sequence[str]) -> int:
+    def place(self, number: int, ids: Sequence[str]) -> Placed:
         """Place just these documents, as far as they are behind. Raises CatalogBusy, BudgetExceeded, EmbedderError."""
         catalog, limits = self.writer.catalog, self.writer.limits
 
@@ -46,30 +55,31 @@ class Placer:
 
         return self._place(number, chosen)
 
-    def place_next(self, number: int, count: int) -> int:
-        """Place the next so many documents by the log; raises as ``place``."""
+    def place_next(self, number: int, count: int, cut: Cut | None = None) -> Placed:
+        """Place the next so many documents by the log, with a ``cut`` only of those it draws; raises as ``place``."""
         catalog, limits = self.writer.catalog, self.writer.limits
 
         def chosen(generation: Generation) -> list[Work]:
             return catalog.behind(
                 generation.number, after=generation.watermark, upto=catalog.head(), lane=None, limit=count,
-                max_bytes=limits.batch_bytes,
+                max_bytes=limits.batch_bytes, cut=cut,
             )  # fmt: skip
 
         return self._place(number, chosen)
 
-    def _place(self, number: int, choose: Choose) -> int:
+    def _place(self, number: int, choose: Choose) -> Placed:
         found = self._building(number)
         if found is None:
-            return 0
+            return Placed(0, SyncResult())
         with self.writer.recorded("place", always=False) as (result, account), self.writer.lease(found) as lease:
             generation = self._building(number)  # as it is now that it is ours
             if generation is None:
-                return 0
+                return Placed(0, result)
             account.counts_earlier(generation)
             result.generation = number
             price = self.writer.models.embedder_for(generation).info.price_per_million_tokens
-            return self._write(generation, lease, account.open(generation, price), choose, result)
+            taken = self._write(generation, lease, account.open(generation, price), choose, result)
+        return Placed(taken, result)
 
     def _building(self, number: int) -> Generation | None:
         return next(

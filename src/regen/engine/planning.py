@@ -9,6 +9,7 @@ from typing import Final
 from regen.core.changes import Candidate, State
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.plan import Action, Decision, Plan, Step
+from regen.core.recipe import Recipe
 from regen.core.transition import Transition
 from regen.engine.counting import BATCH_DOCUMENTS, Lane, chunks_of
 from regen.engine.embedding import Slot
@@ -18,6 +19,7 @@ from regen.engine.scan import Scanner, ScanPlan, dry_scan
 from regen.engine.settings import Migration
 from regen.ports.catalog import CatalogReader
 from regen.ports.placements import Work
+from regen.spaces.bridge import MOST_QUERIES, sample_size
 
 _REASONS: Final[dict[Action, str]] = {
     "place_documents": "documents are new (or not placed yet)",
@@ -34,6 +36,12 @@ _STRATEGIES: Final = {
     "first": "there is no generation yet: the first one is built, and goes live when it is complete",
     "bulk": "as configured, for a maintenance window: larger batches in the order of the log and no throttle, then the "
     "store's upkeep, the gate and the switch",
+    "rolling": "as configured: while the new generation is filled it answers for the documents that it holds, the live "
+    "one for the rest; both are merged, at one store query more per search",
+    "on_read": "as configured: a document is embedded when a search has returned it; the new generation answers for "
+    "those that it holds, the live one for the rest",
+    "bridge": "as configured: until the new generation is filled, queries of the new model are mapped into the old "
+    "space and blended with the old model's, if measured queries show that this is better",
     "rebuild": "a generation of its own beside the live one, which goes on answering; to switch, and to go back, "
     "takes milliseconds",
 }
@@ -53,7 +61,7 @@ class Build:
 
     ``promote`` says why it goes live as soon as it is ready; empty: it does not.
     ``decide`` answers "must I re-embed?" when it is known how many texts are new, ``room`` tells what so many more
-    chunks take.
+    chunks take. ``begins`` says that nothing is built yet: searches bring what is. ``old`` is the live recipe.
     """
 
     lane: Lane
@@ -62,6 +70,8 @@ class Build:
     promote: str
     decide: Callable[[int], Decision]
     room: Callable[[int], Room]
+    begins: bool = False
+    old: Recipe | None = None
 
 
 @dataclass(slots=True)
@@ -186,13 +196,29 @@ class Planner:
             strategy="rebuild" if strategy == "first" else strategy,
             strategy_reason=_because(build) + _STRATEGIES[strategy],
             allow_mass_delete=allow_mass_delete,
-            notes=(*notes, build.room(_chunks(build)).words()) if build else tuple(notes),
+            notes=(*notes, *_strategy_notes(build), build.room(_chunks(build)).words()) if build else tuple(notes),
             decision=build.decide(_new_texts(build)) if build else None,
         )
 
 
 def _strategy(build: Build) -> str:
-    return "bulk" if build.migration.bulk else "rebuild"
+    return "rebuild" if build.migration.strategy == "auto" else build.migration.strategy
+
+
+def _strategy_notes(build: Build) -> list[str]:
+    """What a strategy brings with it, beside its steps."""
+    if build.begins:
+        later = "searches that return their documents have them embedded; another apply builds all"
+        return [f"on_read: this apply embeds none of the {_texts(build):,} texts that the new one lacks; {later}"]
+    if build.migration.strategy == "bridge" and build.old is not None:
+        pairs = sample_size(build.lane.recipe.embedding.dimensions, build.old.embedding.dimensions)
+        asked = f"then up to {MOST_QUERIES} queries are embedded by both models, to decide whether it is used"
+        return [f"bridge: about {pairs:,} of these texts are embedded first, and a map is fitted on them; {asked}"]
+    return []
+
+
+def _texts(build: Build) -> int:
+    return sum(tally.texts for tally in build.lane.tallies.values())
 
 
 def _because(build: Build | None) -> str:
@@ -215,6 +241,9 @@ def _build_steps(build: Build) -> list[Step]:
     steps = []
     if lane.generation is None:
         steps.append(Step("create_generation", why))
+    if build.begins:
+        again = "searches begin to fill it" if lane.generation is None else "it is there; searches begin to fill it"
+        return [Step("create_generation", f"{why}; {again}")]
     if (share := build.migration.pilot) is not None and (lane.generation is None or not lane.generation.watermark):
         steps.append(
             Step(

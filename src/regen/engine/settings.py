@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from regen.core.priority import Priority
 from regen.errors import ConfigError
 
-Strategy: TypeAlias = Literal["auto", "rebuild", "bulk"]
+Strategy: TypeAlias = Literal["auto", "rebuild", "bulk", "rolling", "on_read", "bridge"]
+SERVING: Final[tuple[Strategy, ...]] = ("rolling", "on_read", "bridge")
+"""Strategies under which the new generation, or its model, helps to answer before it is complete."""
+MERGING: Final[tuple[Strategy, ...]] = ("rolling", "on_read")
+"""Those of them under which it answers for the documents that it holds."""
 
 DAY = 86_400.0
 
@@ -46,17 +50,24 @@ class Migration:
     ``auto`` is ``rebuild``. ``bulk`` is for a maintenance window: larger batches in the order of the log, no throttle,
     all of the store's upkeep, and the promotion through the gate at once. ``pilot`` is the share of the documents that
     is built and judged first. ``throttle`` is how many times as long as before the live generation's searches may take.
+    ``drain`` is how many documents a second ``on_read`` places beside those that were read; None: none.
     """
 
     strategy: Strategy = "auto"
     pilot: float | None = None
     throttle: float | None = None
+    drain: float | None = None
 
     def __post_init__(self) -> None:
         if self.pilot is not None and not 0 < self.pilot < 1:
             raise ConfigError(f"migration.pilot is {self.pilot}", hint="a share between 0 and 1, such as 5%")
         if self.throttle is not None and not self.throttle > 1:
             raise ConfigError(f"migration.throttle is {self.throttle}", hint="a factor above 1, such as 2.0")
+        if self.drain is not None and (self.strategy != "on_read" or not self.drain > 0):
+            raise ConfigError(
+                f"migration.drain is {self.drain} with strategy {self.strategy}",
+                hint="a rate such as 100/min, with `strategy: on_read`",
+            )
 
     @property
     def bulk(self) -> bool:

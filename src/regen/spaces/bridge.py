@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -15,11 +16,16 @@ from numpy.typing import NDArray
 
 from regen.errors import EvaluationError, SpaceMismatch
 from regen.spaces.calibrate import Scores
+from regen.spaces.fitting import pairs_needed
 from regen.spaces.vectors import normalize
 
 Vectors: TypeAlias = NDArray[np.float32]
 WEIGHTS: Final = (0.25, 0.5, 0.75, 1.0)
 """The blends that are measured; 1.0 is the naive bridge."""
+MOST_QUERIES: Final = 300
+"""More judged queries than this are sampled: each is searched for once without a bridge and once with each blend."""
+MARGIN: Final = 1.5
+"""Pairs that are used beyond the fewest that a map needs: twice as many numbers as unknowns is little."""
 FEWEST: Final = 20
 """Fewer queries give no interval that means anything."""
 _RESAMPLES: Final = 2_000
@@ -42,6 +48,11 @@ class BridgeDecision:
     means: Mapping[float, float]
     queries: int
     reason: str
+
+
+def sample_size(source_dimensions: int, target_dimensions: int) -> int:
+    """How many texts, embedded by both models, a bridge's map is fitted on."""
+    return ceil(MARGIN * pairs_needed("ridge", source_dimensions, target_dimensions))
 
 
 def blend(old: Vectors, bridged: Vectors, weight: float) -> Vectors:

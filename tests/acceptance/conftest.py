@@ -68,8 +68,8 @@ class World:
         self.settings |= changed
         store = f"memory://{self.folder}" if self.store == "memory" else "lancedb://vectors"
         self.index = regen.Index(
-            embedder=self.embedder, store=store, catalog="sqlite:///catalog.db", source=self.source, root=self.folder,
-            **self.settings,
+            embedder=self.embedder, catalog="sqlite:///catalog.db", source=self.source, root=self.folder,
+            **{"store": store} | self.settings,
         )  # fmt: skip
         return self.index
 

@@ -88,8 +88,9 @@ class Move:
 
 def contents(index: Index, number: int) -> Held:
     """The points of a generation; asserts that catalog and store agree on which there are."""
-    catalog, store = index._catalog, index._store
-    collection = next(item.collection for item in catalog.generations() if item.number == number)
+    catalog = index._catalog
+    generation = next(item for item in catalog.generations() if item.number == number)
+    store, collection = index._stores.of(generation), generation.collection
     found: Held = {}
     for page in store.scan(collection):
         payload = page.payload

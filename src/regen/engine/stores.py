@@ -48,8 +48,10 @@ class Stores:
             store.close()
 
 
-def behind_the_others(failures: Sequence[tuple[Generation, Exception]], tried: Sequence[Generation]) -> Exception:
-    """The first failure, saying which generations it leaves behind and which are in step in spite of it."""
+def behind_the_others(
+    failures: Sequence[tuple[Generation, Exception]], tried: Sequence[Generation], notes: Sequence[str] = ()
+) -> Exception:
+    """The first failure, saying which generations it leaves behind, which are in step in spite of it, and the notes."""
     error = failures[0][1]
     failed = [generation.number for generation, _ in failures]
     well = [generation.told for generation in tried if generation.number not in failed]
@@ -57,6 +59,7 @@ def behind_the_others(failures: Sequence[tuple[Generation, Exception]], tried: S
         told = ", ".join(generation.told for generation, _ in failures)
         rest = f"{', '.join(well)} is in step and goes on" if well else "none of the others fared better"
         error.message = f"{told} could not be brought in step; {rest}: {error.message}"
+        error.message = "; ".join([error.message, *notes])
         if retained := [generation.number for generation, _ in failures if generation.state == "retained"]:
             given_up = f"`regen gc --retire {retained[0]}` gives generation {retained[0]} up"
             error.hint = f"{error.hint}; or {given_up}" if error.hint else given_up

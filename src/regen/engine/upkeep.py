@@ -40,6 +40,7 @@ def verify(writer: WriteSide, *, repair: bool, progress: OnProgress | None = Non
         account.add_to(report)
     report.details += [note for note in result.notes if note not in report.details]
     report.consistent = report.consistent and not report.out_of_reach
+    report.generations.sort()
     _look_at_alias(writer, report, repair=repair)
     return report
 
@@ -108,7 +109,7 @@ def collect(writer: WriteSide, *, now: bool) -> GcReport:
     purged = writer.catalog.purge(changes_before=time.time() - (0.0 if now else writer.limits.keep_changes))
     report.contents, report.changes, report.tombstones = purged.contents, purged.changes, purged.tombstones
     if failures:
-        raise behind_the_others(failures, current)
+        raise behind_the_others(failures, current, report.notes)
     return report
 
 

@@ -136,7 +136,7 @@ class WriteSide:
             except Exception as error:  # noqa: BLE001 - raised below
                 failures.append((generation, error))
         if failures:
-            raise behind_the_others(failures, followers)
+            raise behind_the_others(failures, followers, result.notes)
 
     @contextmanager
     def recorded(self, verb: str, *, always: bool = True) -> Iterator[tuple[SyncResult, Account]]:

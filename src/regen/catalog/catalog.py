@@ -8,10 +8,11 @@ from regen.catalog.evaluations import Evaluations
 from regen.catalog.generations import Generations
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
+from regen.catalog.rerankers import Rerankers
 from regen.catalog.rollouts import Rollouts
 from regen.catalog.usage import Usage
 from regen.catalog.work import WorkQueue
 
 
-class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits, Rollouts):
+class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits, Rollouts, Rerankers):
     """Implements ``regen.ports.catalog.Catalog``."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION: Final = "0004"
+SCHEMA_VERSION: Final = "0005"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -174,6 +174,23 @@ rollouts = Table(
     Column("reason", Text, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
+)
+
+rerankers = Table(
+    "rerankers",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("reranked", BigInteger, nullable=False, server_default=text("0")),
+    Column("skipped", BigInteger, nullable=False, server_default=text("0")),
+    Column("timeouts", BigInteger, nullable=False, server_default=text("0")),
+    Column("failures", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_error", Text, nullable=False, server_default=text("''")),
+    Column("failed_at", Float),
+    Column("helps", Boolean),
+    Column("fingerprint", Text, nullable=False, server_default=text("''")),
+    Column("judged_at", Float),
+    Column("result", Text, nullable=False, server_default=text("'{}'")),
 )
 
 alias_history = Table(

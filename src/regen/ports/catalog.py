@@ -17,6 +17,7 @@ from regen.core.results import ChangeRecord, DeadLetter
 from regen.core.transition import without_credentials
 from regen.ports.auditing import AuditReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
+from regen.ports.reranking import RerankReader, RerankWriter
 from regen.ports.rollouts import RolloutReader, RolloutWriter
 
 GenerationState: TypeAlias = Literal["building", "ready", "live", "retained", "retired", "aborted"]
@@ -155,7 +156,7 @@ class PastState:
     version: str | None = None
 
 
-class CatalogReader(AuditReader, RolloutReader, Protocol):
+class CatalogReader(AuditReader, RolloutReader, RerankReader, Protocol):
     """All questions; no method changes anything."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -287,7 +288,7 @@ class CatalogReader(AuditReader, RolloutReader, Protocol):
         ...
 
 
-class Catalog(CatalogReader, RolloutWriter, Protocol):
+class Catalog(CatalogReader, RolloutWriter, RerankWriter, Protocol):
     """The questions and the writes. Every write is one transaction."""
 
     def log(

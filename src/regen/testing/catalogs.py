@@ -18,6 +18,7 @@ from regen.testing.catalog_auditing import AuditCases
 from regen.testing.catalog_cases import CatalogHooks
 from regen.testing.catalog_evaluations import EvaluationCases, RolloutCases
 from regen.testing.catalog_log import LogCases
+from regen.testing.catalog_reranking import RerankCases
 from regen.testing.catalog_upkeep import GenerationCases, LeaseCases, LetterCases, PurgeCases, ThreadCases
 from regen.testing.catalog_work import CommitCases, DueCases, LookupCases
 
@@ -36,6 +37,7 @@ class CatalogConformance(
     ThreadCases,
     EvaluationCases,
     RolloutCases,
+    RerankCases,
     AuditCases,
 ):
     """All catalog cases."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from regen import registry
 from regen.assembly import CACHE_PATH, OVERRIDES
+from regen.core.documents import canonical_json
 from regen.core.priority import Priority
 from regen.engine.settings import Limits, Migration
 from regen.index import Index
 
 if TYPE_CHECKING:
     from regen.config.models import Settings
+    from regen.quality.answering import Judging
     from regen.quality.settings import EvaluationSettings
+
+CALIBRATIONS: Final = ".regen/calibrations.json"
+"""Where it is kept what a judge was found to be worth."""
 
 
 def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open reads as what it does
@@ -34,7 +40,7 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         metric=settings.metric,
         index=settings.index,
         promote=settings.migration.promote,
-        migration=Migration(settings.migration.strategy, settings.migration.pilot, settings.migration.throttle),
+        migration=Migration(**settings.migration.model_dump(include={"strategy", "pilot", "throttle", "drain"})),
         evaluation=_evaluation(settings),
         keep_queries=settings.usage.keep_queries,
         rollout=settings.rollout.given(),
@@ -66,4 +72,25 @@ def _evaluation(settings: Settings) -> EvaluationSettings | None:
         searches=settings.evaluation.searches,
         max_age=settings.evaluation.max_age,
         known=settings.root / settings.evaluation.known_queries if settings.evaluation.known_queries else (),
+        answers={
+            item.name: str(settings.root / item.answers)
+            for item in settings.evaluation.collections
+            if item.answers is not None
+        },
+        judge=_judging(settings),
+    )
+
+
+def _judging(settings: Settings) -> Judging | None:
+    """Who judges answers; made only when there is something to judge."""
+    named = settings.evaluation.judge
+    if named is None:
+        return None
+    from regen.quality.answering import Judging  # noqa: PLC0415 - statistics are heavy
+
+    return Judging(
+        lambda: registry.make_judge(named.model, named.options, settings.root),
+        key=canonical_json([named.model, named.options]).decode(),
+        labels=settings.root / named.labels if named.labels else None,
+        kept=settings.root / CALIBRATIONS,
     )

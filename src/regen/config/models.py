@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from regen.config.block import Block, Duration, Name, Share
+from regen.config.judging import JudgeSettings, WriterSettings
 from regen.config.migration import MigrationSettings
 from regen.config.rollout import RolloutSettings, UsageSettings
 from regen.core.recipe import Chunking, Metric, Precision, TextTemplate
@@ -145,6 +146,7 @@ class JudgedCollection(Block):
     name: Name
     queries: Name
     qrels: Name
+    answers: Name | None = None
 
 
 class EvaluationSettings(Block):
@@ -153,8 +155,17 @@ class EvaluationSettings(Block):
     collections: list[JudgedCollection] = Field(default_factory=list)
     measures: list[Name] = Field(default_factory=lambda: list(MEASURES))
     known_queries: Name | None = None
+    judge: JudgeSettings | None = None
+    writer: WriterSettings | None = None
     searches: int = Field(default=100, ge=0)
     max_age: Duration = 3_600.0
+
+    @model_validator(mode="after")
+    def _answers_have_a_judge(self) -> EvaluationSettings:
+        named = [item.name for item in self.collections if item.answers is not None]
+        if named and self.judge is None:
+            raise ValueError(f"answers of {', '.join(named)} need a judge: `judge: {{model: …}}`")
+        return self
 
 
 class GateCondition(Block):

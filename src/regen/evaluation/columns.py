@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regen.errors import EvaluationError
+from regen.evaluation.answers import ANSWER_MEASURES
 from regen.evaluation.outcome import ALL, QueryOutcome
 from regen.evaluation.resampling import Floats
 
@@ -19,7 +20,8 @@ from regen.evaluation.resampling import Floats
 class Columns:
     """One collection's values: ``baseline`` and ``candidate`` map a measure to an array of shape (queries,).
 
-    ``baseline`` is empty where there is no generation to compare with.
+    ``baseline`` is empty where there is no generation to compare with. Not every query has an answer that was judged:
+    the measures of answers are NaN where there is none, on both sides alike.
     """
 
     name: str
@@ -42,6 +44,11 @@ class Columns:
         found = {ALL: np.arange(len(self.queries), dtype=np.int64)}
         return found | {tag: np.array(rows[tag], dtype=np.int64) for tag in sorted(rows)}
 
+    def rows(self, part: str, measure: str) -> NDArray[np.int64]:
+        """The positions of a slice's queries that have a value of the measure."""
+        own = self.slices[part]
+        return own[~np.isnan(self.candidate[measure][own])]
+
 
 def find_collections(queries: Iterable[QueryOutcome]) -> tuple[Columns, ...]:
     """The collections in the order in which their first queries come.
@@ -62,22 +69,28 @@ def _columns(name: str, queries: Sequence[QueryOutcome]) -> Columns:
         seen.add(query.query_id)
     baseline = _values(name, {query.query_id: query.baseline for query in queries})
     candidate = _values(name, {query.query_id: query.candidate for query in queries})
-    if baseline and baseline.keys() != candidate.keys():
-        differing = ", ".join(sorted(baseline.keys() ^ candidate.keys()))
-        raise EvaluationError(f"only one side of collection {name!r} was measured by {differing}")
+    differing = baseline.keys() ^ candidate.keys() if baseline else set[str]()
+    shared = baseline.keys() & candidate.keys()
+    differing |= {key for key in shared if not np.array_equal(np.isnan(baseline[key]), np.isnan(candidate[key]))}
+    if differing:
+        raise EvaluationError(f"only one side of collection {name!r} was measured by {', '.join(sorted(differing))}")
     return Columns(name, tuple(queries), baseline, candidate)
 
 
 def _values(name: str, measured: Mapping[str, Mapping[str, float]]) -> dict[str, Floats]:
-    measures = list(next(iter(measured.values())))
+    measures = list(dict.fromkeys(measure for values in measured.values() for measure in values))
+    wanted_of_all = set(next(iter(measured.values()))) - set(ANSWER_MEASURES)
     for query, values in measured.items():
-        if values.keys() != set(measures):
-            found, wanted = ", ".join(values) or "nothing", ", ".join(measures) or "nothing"
+        if values.keys() - set(ANSWER_MEASURES) != wanted_of_all:
+            found, wanted = ", ".join(values) or "nothing", ", ".join(sorted(wanted_of_all)) or "nothing"
             raise EvaluationError(
                 f"query {query!r} of collection {name!r} was measured by {found}, others by {wanted}",
                 hint="both sides need a value for each query; a query without results counts as 0",
             )
-    return {measure: np.array([values[measure] for values in measured.values()], dtype=float) for measure in measures}
+    return {
+        measure: np.array([values.get(measure, np.nan) for values in measured.values()], dtype=float)
+        for measure in measures
+    }
 
 
 def choose(
@@ -96,9 +109,15 @@ def choose(
     if not with_slice:
         raise _unknown("slice", part, [name for own in chosen for name in own.slices], condition, empty=True)
     for own in with_slice:
-        if measure not in own.candidate:
+        if measure not in own.candidate and measure not in ANSWER_MEASURES:
             raise _unknown("measure", measure, list(own.candidate), condition)
-    return with_slice
+    measured = [own for own in with_slice if measure in own.candidate and own.rows(part, measure).size]
+    if not measured:
+        raise EvaluationError(
+            f"the gate asks for {condition}, but no answer to a query of it was judged",
+            hint="name answers of these queries under evaluation.collections, and a judge under evaluation.judge",
+        )
+    return measured
 
 
 def _unknown(what: str, name: str, valid: Sequence[str], condition: str, *, empty: bool = False) -> EvaluationError:

@@ -8,8 +8,8 @@ a family of their own and never count. docs/concepts/gate.md explains it with an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -70,8 +70,8 @@ class _Case:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The slice's positions among the collection's queries."""
-        return self.collection.slices[self.slice]
+        """The positions, among the collection's queries, of those of the slice that have a value."""
+        return self.collection.rows(self.slice, self.measure)
 
     def values(self) -> tuple[Floats, Floats]:
         """Baseline's and candidate's, each of shape (n,). Where nothing is live, the candidate is its own baseline."""
@@ -92,6 +92,7 @@ def judge(
     checks: Sequence[CheckResult] = (),
     baseline_latency: Latency | None = None,
     candidate_latency: Latency | None = None,
+    unmeasured: Collection[str] = (),
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -100,8 +101,9 @@ def judge(
 
     ``queries`` are all judged queries of all collections, with every measure on both sides. Where nothing is live yet
     their baselines are empty, and of the conditions on measures only ``min`` is judged. A gate without conditions on
-    measures is decided by the checks alone. Raises EvaluationError for a condition that names a collection, slice or
-    measure that is not there.
+    measures is decided by the checks alone. ``unmeasured`` are checks that, if they failed, did so only because nothing
+    could be measured: then the gate cannot tell. Raises EvaluationError for a condition that names a collection, slice
+    or measure that is not there.
     """
     collections = find_collections(queries)
     first = baseline_latency is None and not any(own.paired for own in collections)
@@ -112,6 +114,7 @@ def judge(
     own_rows = _judged(gated, together)
     other_rows = _reported(_others(collections, gated), together)
     found = judge_checks(checks, conditions, baseline_latency, candidate_latency, first=first)
+    found = replace(found, unmeasured=found.unmeasured.union(unmeasured))
     skipped = [case for case in cases if case not in gated]
     verdict, reasons = _overall(own_rows, skipped, found)
     return Decision(verdict, reasons, (*own_rows, *other_rows), found.checks)
@@ -130,7 +133,7 @@ def _others(collections: Sequence[Columns], gated: Sequence[_Case]) -> list[_Cas
         if own.paired
         for part in own.slices
         for measure in own.candidate
-        if (own.name, part, measure) not in named
+        if (own.name, part, measure) not in named and own.rows(part, measure).size
     ]
 
 

@@ -114,6 +114,8 @@ class Evaluation:
     """Everything that one evaluation found. ``to_dict`` is the JSON that scripts rely on (DESIGN.md, section 9).
 
     ``method`` says how the figures were computed, for the report: ``{"test": ..., "correction": ..., "seed": "17"}``.
+    ``answers`` tells of the judge of answers, if there were any: its name and calibration, how many it judged, what it
+    cost.
     """
 
     baseline: Arm | None
@@ -132,6 +134,7 @@ class Evaluation:
     evaluated_at: float = 0.0
     seconds: float = 0.0
     method: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:

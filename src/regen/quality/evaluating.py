@@ -11,6 +11,8 @@ import numpy as np
 
 from regen.core.documents import canonical_json, digest
 from regen.core.results import Progress
+from regen.errors import EvaluationError
+from regen.evaluation.answers import ANSWER_MEASURES
 from regen.evaluation.gate import judge
 from regen.evaluation.judged import JudgedCollection, problems_with
 from regen.evaluation.measures import check_measures, depth_needed, evidence_kept, means, measure
@@ -18,6 +20,8 @@ from regen.evaluation.outcome import Arm, CheckResult, Evaluation, Latency, Quer
 from regen.evaluation.signals import drift
 from regen.ports.catalog import Catalog
 from regen.ports.rollouts import KeptEvaluation
+from regen.quality.answering import NAME as ANSWERS
+from regen.quality.answering import JudgedAnswers, Side, is_about_answers, judge_answers
 from regen.quality.running import Load, Run, run_collection, run_load
 from regen.quality.settings import EvaluationSettings
 from regen.quality.subject import Subject
@@ -74,16 +78,19 @@ class Evaluator:
         subjects = [subject for subject in (baseline, candidate) if subject is not None]
         report = _Reporter(progress, sum(len(item.judged) for item in collections) * len(subjects))
         sides = [self._run(subject, collections, measures, only, report) for subject in subjects]
+        answers = self._answers(sides, collections, progress) if only is None else JudgedAnswers([{} for _ in sides])
         self._time(sides, collections)
         after, before = sides[-1], sides[0] if baseline is not None else None
         checks = [] if only is not None else [*self.check(candidate, baseline, collections)]
         queries = tuple(_outcomes(collections, before, after))
+        judged_by = [item for item in self.settings.gate if answers.may_gate or not is_about_answers(item)]
         decision = judge(
             queries,
-            self.settings.gate,
-            checks=[*checks, *_failures(sides)],
+            judged_by,
+            checks=[*checks, *_failures(sides), *([answers.check] if answers.check else [])],
             baseline_latency=before.latency if before else None,
             candidate_latency=after.latency,
+            unmeasured=[] if answers.may_gate else [ANSWERS],
             seed=self.settings.seed,
         )
         evaluation = Evaluation(
@@ -95,7 +102,7 @@ class Evaluator:
             reasons=decision.reasons,
             queries=queries,
             signals=_signals(before, after),
-            problems=tuple(self._problems(collections)),
+            problems=(*self._problems(collections), *answers.problems),
             notes=(*_notes(collections, only), *_evidence(collections, before, after)),
             catalog_revision=head,
             recipe=candidate.generation.recipe.fingerprint,
@@ -103,12 +110,13 @@ class Evaluator:
             evaluated_at=time.time(),
             seconds=time.perf_counter() - started,
             method={**_METHOD, "seed": str(self.settings.seed)},
+            answers=answers.told,
         )
         return evaluation, self._keep(evaluation, collections, candidate, baseline)
 
     def kept(self, candidate: Subject, baseline: Subject | None) -> KeptEvaluation | None:
         """The newest evaluation of a candidate that a promotion may rest on: same gate, same live one, recent."""
-        wanted = self._fingerprint(candidate, self.settings.judged())
+        wanted = self._fingerprint(candidate, baseline, self.settings.judged())
         for item in self.catalog.evaluations(self.alias, candidate.number, limit=1):
             recent = time.time() - item.evaluated_at <= self.settings.max_age
             same = item.fingerprint == wanted and item.against == (baseline.number if baseline else None)
@@ -126,10 +134,49 @@ class Evaluator:
     ) -> _Side:
         depth = max(depth_needed(measures), SHOWN)
         runs = {
-            item.name: run_collection(subject, item, depth, only=only, on_query=report.step) for item in collections
+            item.name: run_collection(
+                subject,
+                item,
+                depth,
+                only=only,
+                passages=CONTEXT if item.name in self.settings.answers else 0,
+                on_query=report.step,
+            )
+            for item in collections
         }
         values = {item.name: measure(item, runs[item.name].rankings, measures) for item in collections}
         return _Side(subject, runs, values)
+
+    def _answers(
+        self, sides: Sequence[_Side], collections: Sequence[JudgedCollection], progress: OnProgress | None
+    ) -> JudgedAnswers:
+        """Have the answers judged, and put what was found beside the other measures."""
+        found = judge_answers(
+            self.settings.judge,
+            self._answer_files(collections),
+            collections,
+            [Side(side.subject.number, side.runs) for side in sides],
+            catalog=self.catalog,
+            gates=any(map(is_about_answers, self.settings.gate)),
+            progress=progress,
+        )
+        for side, values in zip(sides, found.values, strict=True):
+            for name, by_query in values.items():
+                for query, measured in by_query.items():
+                    for key, value in measured.items():
+                        side.values[name].setdefault(key, {})[query] = value
+        return found
+
+    def _answer_files(self, collections: Sequence[JudgedCollection]) -> dict[str, str]:
+        """The files with answers, by collection. Raises EvaluationError for a collection that is not there."""
+        names = [item.name for item in collections]
+        for name in self.settings.answers:
+            if name not in names:
+                raise EvaluationError(
+                    f"there are answers to the collection {name!r}, which is not there",
+                    hint=f"collections there are: {', '.join(names) or 'none'}",
+                )
+        return dict(self.settings.answers)
 
     def _time(self, sides: Sequence[_Side], collections: Sequence[JudgedCollection]) -> None:
         """Put the same searches to both generations in turn, as users would."""
@@ -146,10 +193,13 @@ class Evaluator:
         recipe, counts = subject.generation.recipe, self.catalog.counts(subject.number)
         collections = {name: means(values) for name, values in side.values.items()}
         names = {name for found in collections.values() for name in found}
-        ordered = [name for name in self.settings.all_measures() if name in names]
+        ordered = [name for name in (*self.settings.all_measures(), *ANSWER_MEASURES) if name in names]
         return Arm(
             generation=subject.number,
-            measures={name: float(np.mean([found[name] for found in collections.values()])) for name in ordered},
+            measures={
+                name: float(np.mean([found[name] for found in collections.values() if name in found]))
+                for name in ordered
+            },
             collections=collections,
             latency=side.latency,
             model=recipe.embedding.model,
@@ -179,14 +229,17 @@ class Evaluator:
             candidate.number,
             against=baseline.number if baseline else None,
             verdict=evaluation.verdict,
-            fingerprint=self._fingerprint(candidate, collections),
+            fingerprint=self._fingerprint(candidate, baseline, collections),
             head=evaluation.catalog_revision,
             at=evaluation.evaluated_at,
             result=evaluation.to_dict(),
         )
 
-    def _fingerprint(self, candidate: Subject, collections: Sequence[JudgedCollection]) -> str:
-        parts = (candidate.generation.recipe.fingerprint, self.settings.fingerprint(collections))
+    def _fingerprint(
+        self, candidate: Subject, baseline: Subject | None, collections: Sequence[JudgedCollection]
+    ) -> str:
+        numbers = [candidate.number, *([baseline.number] if baseline else [])]
+        parts = (candidate.generation.recipe.fingerprint, self.settings.fingerprint(collections, numbers))
         return digest(canonical_json(parts)).hex()[:16]
 
 
@@ -252,7 +305,7 @@ def _outcomes(collections: Sequence[JudgedCollection], before: _Side | None, aft
 
 
 def _of(side: _Side, collection: str, query: str) -> dict[str, float]:
-    return {name: values[query] for name, values in side.values[collection].items()}
+    return {name: values[query] for name, values in side.values[collection].items() if query in values}
 
 
 def _top(side: _Side, collection: str, query: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from regen.evaluation.conditions import CheckCondition
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.outcome import CheckResult, Evaluation
 from regen.ports.catalog import Catalog, Generation
+from regen.quality.answering import is_about_answers
 from regen.quality.checks import Context, run_checks
 from regen.quality.evaluating import Evaluator
 from regen.quality.settings import EvaluationSettings
@@ -104,9 +105,12 @@ class QualitySide:
         live = self.catalog.route(self.alias).live
         if not self.settings.collections or live is None:
             return PilotVerdict(True)
-        # The checks do not run on a part; and another seed, so that no promotion rests on what a pilot was judged by.
-        gate = tuple(item for item in self.settings.gate if not isinstance(item, CheckCondition))
-        settings = dataclasses.replace(self.settings, gate=gate, seed=self.settings.seed + 1)
+        # The checks do not run on a part, and no answers are judged; another seed, so that no promotion rests on what
+        # a pilot was judged by.
+        gate = tuple(
+            item for item in self.settings.gate if not isinstance(item, CheckCondition) and not is_about_answers(item)
+        )
+        settings = dataclasses.replace(self.settings, gate=gate, answers={}, seed=self.settings.seed + 1)
         held = {facts.doc_id for page in self.catalog.placements(candidate.number) for facts, _ in page}
         judge = Evaluator(self.alias, self.catalog, settings, self._check)
         found, _ = judge.evaluate(self._subject(candidate), self._subject(self._known(live)), only=held)

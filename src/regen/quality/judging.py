@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from regen.core.claims import Claim, Judgment
-from regen.errors import EvaluationError, JudgeError
+from regen.errors import EvaluationError, JudgeError, RegenError
 from regen.evaluation.answers import Answer, parse_answers
 from regen.evaluation.calibration import Calibration, LabelledClaim, calibrate, parse_claims
 from regen.ports.judges import Judge
@@ -42,12 +42,17 @@ def judge_claims(judge: Judge, claims: Mapping[str, Claim]) -> dict[str, Judgmen
 
 def _judged(judge: Judge, claims: Sequence[Claim]) -> list[Judgment]:
     """Hold a judge to its contract: one judgment a claim, of shares from 0 to 1."""
-    judgments = list(judge.judge(claims))
+    try:
+        judgments = list(judge.judge(claims))
+    except RegenError:
+        raise
+    except Exception as error:  # a judge of the user's own may raise anything, a time-out of its library's too
+        raise JudgeError(f"the judge {judge.name!r} failed: {type(error).__name__}: {error}") from error
     if len(judgments) != len(claims):
         raise JudgeError(f"the judge {judge.name!r} gave {len(judgments)} judgments of {len(claims)} claims")
     for judgment in judgments:
-        for share in (judgment.faithful, judgment.uses_sources):
-            if not 0 <= share <= 1:
+        for share in (getattr(judgment, "faithful", None), getattr(judgment, "uses_sources", None)):
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise JudgeError(f"the judge {judge.name!r} gave {share!r}", hint="shares from 0 to 1 are valid")
     return judgments
 

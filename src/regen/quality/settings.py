@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from regen.core.documents import canonical_json, digest
 from regen.errors import EvaluationError
+from regen.evaluation.answers import ANSWER_MEASURES
 from regen.evaluation.conditions import MEASURES, Condition, MeasureCondition
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.known import KnownQuery, read_known
 from regen.evaluation.reading import read_collection
+from regen.quality.answering import Judging, answers_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class EvaluationSettings:
     ``collections`` are judged collections or where they lie. ``measures`` are reported besides those that the gate's
     conditions name. ``known`` are queries whose documents are known, or the file that they lie in. ``searches`` is how
     many searches per generation the latency is measured on. ``max_age`` is how long, in seconds, an evaluation may lie
-    back that a promotion rests on. ``seed`` makes resampling repeatable.
+    back that a promotion rests on. ``seed`` makes resampling repeatable. ``answers`` are paths of files with answers,
+    by collection (``{generation}`` in a path stands for the generation's number), which ``judge`` judges.
     """
 
     collections: Sequence[JudgedCollection | CollectionFiles] = ()
@@ -62,10 +65,13 @@ class EvaluationSettings:
     max_age: float = 3_600.0
     seed: int = 0
     known: Sequence[KnownQuery] | Path = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
+    judge: Judging | None = None
 
     def all_measures(self) -> tuple[str, ...]:
-        """The measures to compute, the gate's own first."""
-        named = [item.measure for item in self.gate if isinstance(item, MeasureCondition)]
+        """The measures of rankings to compute, the gate's own first."""
+        about = [item for item in self.gate if isinstance(item, MeasureCondition)]
+        named = [item.measure for item in about if item.measure not in ANSWER_MEASURES]
         return tuple(dict.fromkeys([*named, *self.measures]))
 
     def judged(self) -> list[JudgedCollection]:
@@ -89,13 +95,14 @@ class EvaluationSettings:
             ) from None
         return read_known(lines, str(self.known))
 
-    def fingerprint(self, collections: Sequence[JudgedCollection]) -> str:
-        """What a verdict rests on: the gate, the measures, every query, judgment and known query."""
+    def fingerprint(self, collections: Sequence[JudgedCollection], generations: Sequence[int] = ()) -> str:
+        """What a verdict rests on: the gate, the measures, every query, judgment, known query and answer."""
         parts = (
             [str(item) for item in self.gate],
             self.all_measures(),
             self.seed,
             [str(i) for i in self.known_queries()],
+            [self.judge.key if self.judge else "", answers_digest(self.answers, generations)] if self.answers else [],
         )
         judged = [
             (item.name, [(query.id, query.text, query.tags) for query in item.judged], item.qrels)

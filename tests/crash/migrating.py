@@ -16,6 +16,7 @@ from regen import registry
 from regen.core.documents import UNRESTRICTED, Document
 from regen.core.recipe import Chunking, Recipe
 from regen.embedders.hashing import HashingEmbedder
+from regen.engine import settings
 from regen.errors import NotFound
 from regen.index import Index
 from regen.ports import Embedder
@@ -120,6 +121,11 @@ class Migration:
         index.delete([key for key in before if key not in world])
 
     def _build(self, index: Index, _history: list[World], _step: int) -> None:
+        if any(item.state == "building" for item in index._catalog.generations()):
+            # An earlier life died in this build, perhaps while it was paused: it stays so until somebody resumes.
+            index.pause(reason="a crash")
+            index.apply()
+            index.resume()
         index.apply()
 
     def _promote(self, index: Index, _history: list[World], _step: int) -> None:
@@ -197,6 +203,7 @@ class Migration:
             store=wrap(registry.make_store(LANCE, self.root), "store"),
             catalog=wrap(registry.make_catalog(CATALOG, self.root), "catalog"),
             chunking=wanted.chunking,
+            migration=settings.Migration(pilot=0.4),
             root=self.root,
         )
 

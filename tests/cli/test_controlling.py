@@ -120,13 +120,14 @@ def test_a_maintenance_window_ends_with_the_switch(synced: Project) -> None:
     assert synced.json("status")["live"] == 2
 
 
-@pytest.mark.parametrize("strategy", ["rolling", "on_read", "bridge"])
-def test_strategies_that_are_not_there_are_refused(synced: Project, strategy: str) -> None:
-    """Nothing is silently built another way than was asked for."""
-    ask_for(synced, "hashing/128", f"migration: {{strategy: {strategy}}}\n")
-    error = synced.json("plan", code=1)["error"]
-    assert f"migration.strategy {strategy!r} is not there yet" in error["message"].replace(": '", " '")
-    assert "rebuild" in error["hint"]
+def test_what_serves_meanwhile_is_planned_as_such(synced: Project) -> None:
+    """The plan names the strategy; of on_read the first apply embeds nothing, and status tells who answers for what."""
+    ask_for(synced, "hashing/128", "migration: {strategy: on_read, drain: 100/min}\n")
+    plan = synced.json("plan")
+    assert (plan["strategy"], plan["totals"]["texts_to_embed"]) == ("on_read", 0)
+    assert "returned" in plan["strategy_reason"]
+    assert synced.json("apply", "--yes")["embedded_texts"] == 0
+    assert any("on_read: generation 2 answers for the" in note for note in synced.json("status")["notes"])
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,10 @@ def test_strategies_that_are_not_there_are_refused(synced: Project, strategy: st
         ("throttle: .inf", "finite number"),
         ("priority: [queried, queried]", "at most once"),
         ("priority: [newest]", "priority"),
+        ("strategy: dual", "migration.strategy must be one of"),
+        ("drain: 100/min", "goes with `strategy: on_read`"),
+        ("strategy: on_read, drain: 0/min", "not a rate"),
+        ("strategy: on_read, drain: 100", "not a rate"),
     ],
 )
 def test_settings_that_make_no_sense(synced: Project, block: str, told: str) -> None:

@@ -13,7 +13,7 @@ from regen.core.results import Progress, SyncResult
 from regen.embedders.hashing import HashingEmbedder
 from regen.engine import probes
 from regen.engine.settings import Migration
-from regen.errors import ConfigError
+from regen.errors import ConfigError, EmbedderContract
 from regen.evaluation.judged import JudgedCollection, JudgedQuery
 from regen.quality.settings import EvaluationSettings
 from regen.serving.on_read import OnRead
@@ -200,7 +200,7 @@ def test_on_read_that_fails_is_seen(tmp_path: Path) -> None:
         down = True
 
         def plan(_call: int, texts: object) -> Exception | None:
-            return ConnectionError("model down") if down and not isinstance(texts, str) else None
+            return EmbedderContract("model down") if down and not isinstance(texts, str) else None
 
         world.new.plan = plan
         returned = {hit.doc_id for hit in world.search(QUERIES[0])}

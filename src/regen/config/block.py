@@ -6,10 +6,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from regen.config.quantities import parse_duration, parse_share
+from regen.config.quantities import parse_duration, parse_rate, parse_share
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Share = Annotated[float, BeforeValidator(parse_share)]
+Rate = Annotated[float, BeforeValidator(parse_rate)]
+"""Per second."""
 Name = Annotated[str, Field(min_length=1)]
 
 

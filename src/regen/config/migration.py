@@ -4,37 +4,24 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator
 
-from regen.config.block import Block, Duration, Share
+from regen.config.block import Block, Duration, Rate, Share
 from regen.core.priority import TIERS, Tier
 
 DAY: Final = 86_400.0
-NOT_YET: Final = ("rolling", "on_read", "bridge")
 
 
 class MigrationSettings(Block):
-    """How a new generation is built and made live. ``throttle`` and ``pilot`` of None do nothing."""
+    """How a new generation is built and made live. ``throttle``, ``pilot`` and ``drain`` of None do nothing."""
 
-    strategy: Literal["auto", "rebuild", "bulk"] = "auto"
+    strategy: Literal["auto", "rebuild", "rolling", "on_read", "bulk", "bridge"] = "auto"
     retain: Duration = 7 * DAY
     pilot: Share | None = None
     throttle: float | None = Field(default=None, gt=1, allow_inf_nan=False)
+    drain: Rate | None = None
     priority: list[Tier] = Field(default_factory=lambda: list(TIERS))
     promote: Literal["manual", "auto"] = "manual"
-
-    @field_validator("strategy", mode="before")
-    @classmethod
-    def _that_exists(cls, strategy: object) -> object:
-        if strategy in NOT_YET:
-            hint = "valid: auto, rebuild (beside the live one), bulk (a maintenance window)"
-            raise PydanticCustomError(
-                "regen",
-                "{message}",
-                {"message": f"{strategy!r} is not there yet: nothing would be built", "hint": hint},
-            )
-        return strategy
 
     @field_validator("pilot")
     @classmethod
@@ -42,6 +29,13 @@ class MigrationSettings(Block):
         if pilot is not None and not 0 < pilot < 1:
             raise ValueError("must be a share between 0 and 100%, such as 5%; leave it out to build all at once")
         return pilot
+
+    @field_validator("drain")
+    @classmethod
+    def _of_on_read(cls, drain: float | None, info: ValidationInfo) -> float | None:
+        if drain is not None and info.data.get("strategy") != "on_read":
+            raise ValueError("goes with `strategy: on_read` only: it places what no search has returned")
+        return drain
 
     @field_validator("priority")
     @classmethod

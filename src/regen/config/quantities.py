@@ -1,4 +1,4 @@
-"""Quantities as people write them: durations (``7d``), shares (``30%``)."""
+"""Quantities as people write them: durations (``7d``), shares (``30%``), rates (``100/min``)."""
 
 from __future__ import annotations
 
@@ -36,3 +36,14 @@ def parse_share(value: object) -> float:
     if share is None or not 0 <= share <= 1:
         raise ValueError(f"not a share: {value!r}; write a number from 0 to 1, or a percentage such as 30%")
     return share
+
+
+_PER: Final = {"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0}
+
+
+def parse_rate(value: object) -> float:
+    """``100/min`` or ``2/s``, as a number per second. Raises ValueError for anything else, and for none at all."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*([a-z]+)", value.strip()) if isinstance(value, str) else None
+    if found is None or found[2] not in _PER or not float(found[1]) > 0:
+        raise ValueError(f"not a rate: {value!r}; write a number per s, min or h, such as 100/min")
+    return float(found[1]) / _PER[found[2]]

@@ -70,7 +70,9 @@ class Move:
         assert self.world.dump() == before, "planning changed the catalog"
         assert len(self.sent()) == asked, "planning asked a model"
         result = self.index.apply(plan)
-        assert plan.totals.texts_to_embed == result.embedded_texts == len(self.sent()) - asked
+        assert plan.totals.texts_to_embed == result.embedded_texts
+        if all(step.action != "promote" for step in plan.steps):  # else the checks before it ask the models as well
+            assert result.embedded_texts == len(self.sent()) - asked
         return plan, result
 
     def generation(self, number: int) -> Generation:

@@ -259,9 +259,10 @@ def test_documents_that_no_search_finds(make: Makers, monkeypatch: pytest.Monkey
         return [hit for hit in whole(self, *arguments, **options) if hit.doc_id not in {"d1", "d8"}]
 
     monkeypatch.setattr(type(target.store), "search", without)
-    found = check(index, "recent_documents")
-    assert not found.passed
-    assert set(found.documents) == {"d1", "d8"}
+    for texts in (20, 0):  # by their texts and vectors, by their vectors only
+        found = check(index, "recent_documents", texts=texts)
+        assert not found.passed
+        assert set(found.documents) == {"d1", "d8"}
 
 
 # ── deleted documents ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -346,6 +347,15 @@ def test_what_is_for_nobody_stays_so(make: Makers, monkeypatch: pytest.MonkeyPat
     open_fence(monkeypatch)
     found = check(index, "permissions")
     assert (found.passed, "d9" in found.documents) == (False, True)
+
+
+def test_what_is_somebody_s_is_not_for_strangers(make: Makers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one principal owns all there is, only somebody without any shows the leak."""
+    index = make(*(document(number, access=["ann"]) for number in range(3)))
+    assert check(index, "permissions").passed
+    repay(index, ["d0", "d1", "d2"], None)
+    open_fence(monkeypatch)
+    assert "as nobody" in check(index, "permissions").detail
 
 
 def test_documents_hidden_from_their_own(make: Makers) -> None:
@@ -479,6 +489,19 @@ def test_a_store_that_fails(make: Makers, monkeypatch: pytest.MonkeyPatch, error
     assert str(error) in found["searches"]
     assert "10 of 10 searches failed" in found["searches"]
     assert {"recent_documents", "index_recall"} <= found.keys()
+
+
+def test_a_known_query_that_fails(make: Makers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is told, and its documents are lost."""
+    index = make(*DOCUMENTS)
+
+    def broken(*_: Any, **__: Any) -> list[StoreHit]:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(type(subject(index).store), "search", broken)
+    found = check(index, "known_queries", known=[KnownQuery("stone", ("d1",), 12)])
+    assert (found.passed, found.documents) == (False, ("d1",))
+    assert "failed: the disk is full" in found.detail
 
 
 def test_a_slow_store(make_in_memory: Makers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,3 +243,10 @@ def test_known_queries_are_read_from_their_file(make_in_memory: Makers) -> None:
     file.unlink()
     with pytest.raises(EvaluationError, match=r"known\.jsonl"):
         index.evaluate()
+
+
+def test_every_check_is_documented() -> None:
+    """The page names each check, and no other."""
+    page = (Path(__file__).parents[2] / "docs/concepts/checks.md").read_text(encoding="utf-8")
+    table = page.partition("| check | fails when |")[2].partition("\n\n")[0]
+    assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == list(CHECKS)

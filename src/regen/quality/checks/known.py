@@ -56,8 +56,6 @@ def _run(context: Context) -> Run:
 def _missing(context: Context, query: KnownQuery, key: str, run: Run) -> list[str]:
     """The documents of a query that are not within its tolerance."""
     ranking = run.rankings[key]
-    if key in run.failures:
-        return list(query.documents)
     recipe = context.candidate.generation.recipe
     scores = dict(ranking)
     # With fewer documents than the tolerance, whatever is returned at all is within it.

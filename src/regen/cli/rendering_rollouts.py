@@ -27,6 +27,7 @@ _WAYS: Final = {
 def rollout_data(rollout: Rollout) -> dict[str, Any]:
     """As JSON, with the intervals by which it is judged."""
     data = asdict(rollout)
+    data["state"] = {name: value for name, value in rollout.state.items() if name != "map"}  # a megabyte of numbers
     data["intervals"] = {name: list(interval) for name, interval in _intervals(rollout).items()}
     return data
 
@@ -46,7 +47,8 @@ def rollout_lines(rollout: Rollout | None) -> Iterator[Text]:
     if rows := [(name, f"{low:.4g} to {high:.4g}") for name, (low, high) in _intervals(rollout).items()]:
         yield from table(("learned", "surely between"), rows)
     if rollout.status == "running":
-        yield hint("regen rollout --abort --reason TEXT ends it; regen rollout --advance judges it now")
+        judged = "regen rollout --advance judges it now" if "rollout" in rollout.state else "so does regen promote"
+        yield hint(f"regen rollout --abort --reason TEXT ends it; {judged}")
     elif rollout.status == "paused":
         yield hint("regen rollout --resume goes on; regen promote or regen rollout --abort decides")
 

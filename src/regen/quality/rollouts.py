@@ -16,6 +16,7 @@ from regen.evaluation.sequential import Preference
 from regen.evaluation.tallies import ArmTally, Measurement
 from regen.ports.catalog import Catalog, Generation
 from regen.ports.rollouts import LoggedQuery, Rollout, RouteKind
+from regen.spaces.merge import METHODS
 
 COMPARING: Final[tuple[RouteKind, ...]] = ("canary", "ab", "shadow", "interleaved")
 PATIENCE: Final = 60.0
@@ -74,6 +75,16 @@ def analysis_of(kind: RouteKind, given: Mapping[str, Any], weight: float | None)
         ) from None
 
 
+def dual_settings(weight: float | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How two lists are merged: ``method`` and the candidate's ``weight``. Raises ConfigError."""
+    settings = {"method": "calibrated", "weight": 0.5 if weight is None else weight, **given}
+    share = settings["weight"]
+    known = settings.keys() == {"method", "weight"} and settings["method"] in METHODS
+    if not known or isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise ConfigError(f"dual cannot merge by {settings}", hint=f"method: {', '.join(METHODS)}; weight: from 0 to 1")
+    return {"method": settings["method"], "weight": float(share)}
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutSide:
     """Begins and judges rollouts. ``promote`` makes a generation live through the gate."""
@@ -85,13 +96,25 @@ class RolloutSide:
     configured: Mapping[str, Any] = field(default_factory=dict)
 
     def begin(
-        self, kind: RouteKind, generation: int | None, *, weight: float | None, reason: str, given: Mapping[str, Any]
+        self,
+        kind: RouteKind,
+        generation: int | None,
+        *,
+        weight: float | None,
+        reason: str,
+        given: Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
     ) -> Rollout:
         """Let a finished generation (default: the newest that is ready) serve beside the live one.
 
-        Raises NotFound, NotPromotable, ConfigError, EvaluationError.
+        ``settings`` are those of ``dual``: ``method`` and ``weight``. Raises NotFound, NotPromotable, ConfigError,
+        EvaluationError.
         """
         candidate = self._finished(generation)
+        if kind == "dual":
+            return self._merge(candidate, reason, dual_settings(weight, settings or {}))
+        if settings:
+            raise ConfigError(f"{kind} has no settings: {dict(settings)}", hint="only dual has: method and weight")
         analysis = analysis_of(kind, {**self.configured, **given}, weight)
         state = start(analysis)
         return self.catalog.start_rollout(
@@ -103,6 +126,20 @@ class RolloutSide:
             state={"rollout": state.to_dict(), "measured": time.time(), "step_began": time.time()},
             actor=actor(),
             reason=reason or f"{kind} of generation {candidate.number}",
+            at=time.time(),
+        )
+
+    def _merge(self, candidate: Generation, reason: str, settings: Mapping[str, Any]) -> Rollout:
+        """Let both answer together; nothing is compared, so nothing is learned."""
+        return self.catalog.start_rollout(
+            self.alias,
+            "dual",
+            candidate.number,
+            weight=settings["weight"],
+            settings=settings,
+            state={},
+            actor=actor(),
+            reason=reason or f"dual of generation {candidate.number}",
             at=time.time(),
         )
 
@@ -143,14 +180,14 @@ class RolloutSide:
 
     def pause(self, reason: str) -> Rollout:
         """Leave the weight as it is and step up no further; failures still abort."""
-        rollout = self._under_way()
+        rollout = self._comparing()
         state = replace(RolloutState.from_dict(rollout.state["rollout"]), phase="paused", reason=reason)
         kept = {**rollout.state, "rollout": state.to_dict()}
         return self.catalog.change_rollout(rollout, at=time.time(), status="paused", state=kept, reason=reason)
 
     def resume(self) -> Rollout:
         """Go on after a pause."""
-        rollout = self._under_way()
+        rollout = self._comparing()
         state = resume(RolloutState.from_dict(rollout.state["rollout"]))
         kept = {**rollout.state, "rollout": state.to_dict()}
         return self.catalog.change_rollout(rollout, at=time.time(), status="running", state=kept, reason="resumed")
@@ -170,6 +207,16 @@ class RolloutSide:
         rollout = self.catalog.rollout(self.alias)
         if rollout is None:
             raise NotFound(f"no rollout of {self.alias!r} is under way", hint="`regen promote G --canary 5` begins one")
+        return rollout
+
+    def _comparing(self) -> Rollout:
+        """The rollout under way, if it is one that is judged. Raises NotFound, NotPromotable."""
+        rollout = self._under_way()
+        if rollout.kind not in COMPARING:
+            raise NotPromotable(
+                f"a rollout of kind {rollout.kind} takes no steps that could be paused",
+                hint="`regen rollout --abort` ends it, `regen pause` holds up the backfill",
+            )
         return rollout
 
     def _finished(self, number: int | None) -> Generation:

@@ -38,13 +38,17 @@ class RolloutVerbs:
         weight: float | None = None,
         reason: str = "",
         analysis: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Rollout:
         """Let a finished generation (default: the newest that is ready) serve beside the live one.
 
         ``weight`` is the share of callers that it begins with. ``analysis`` are settings of
-        ``evaluation.rollout.Analysis``. Raises NotFound, NotPromotable, ConfigError, EvaluationError.
+        ``evaluation.rollout.Analysis``; ``settings`` say how ``dual`` merges (``method``, ``weight``). Raises NotFound,
+        NotPromotable, ConfigError, EvaluationError.
         """
-        return self._rollouts.begin(route, generation, weight=weight, reason=reason, given=analysis or {})
+        return self._rollouts.begin(
+            route, generation, weight=weight, reason=reason, given=analysis or {}, settings=settings
+        )
 
     def _begin_canary(self, generation: int | None, weight: float, reason: str) -> SwitchResult:
         """A canary as promote's answer: nothing is switched yet."""

@@ -289,7 +289,9 @@ class Generations(Database):
             ).scalar_one()
         return GenerationCounts(row[0], row[1] // ENTRY_BYTES, row[2], row[3], failed, row[4], row[5])
 
-    def latencies(self, generation: int, limit: int = 10_000) -> list[float]:
+    def latencies(
+        self, generation: int, limit: int = 10_000, *, after: float | None = None, before: float | None = None
+    ) -> list[float]:
         """Seconds from a change at its source (or from when it was seen) to its placement, newest placements first.
 
         The source's own time counts for changes made since the generation was complete: what a first load finds is old.
@@ -303,6 +305,8 @@ class Generations(Database):
             .join_from(schema.placements, schema.documents, _placed.doc_key == _docs.doc_key)
             .where(_placed.generation == generation, _placed.revision == _docs.revision)
             .where(_placed.applied_at >= _docs.changed_at)
+            .where(*([] if after is None else [_docs.changed_at >= after]))
+            .where(*([] if before is None else [_docs.changed_at < before]))
             .order_by(_placed.applied_at.desc())
             .limit(limit)
         )

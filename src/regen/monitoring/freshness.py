@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from regen.core.results import Freshness, GenerationStatus, Percentiles, StatusReport
 from regen.ports.catalog import CURRENT_STATES, CatalogReader, Generation, GenerationCounts
+
+FEWEST: Final = 20
+"""From so many changes on a generation's own figures speak for themselves."""
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles:
@@ -28,7 +32,7 @@ def status(reader: CatalogReader, alias: str, *, now: float, notes: Sequence[str
         alias=alias,
         live=route.live,
         generations=[_generation(item, counts, now) for item, counts in counted],
-        freshness=_freshness(reader, shown, now),
+        freshness=_freshness(reader, alias, shown, now),
         cost_usd=reader.total_cost(),
         documents=reader.alive(),
         dead_letters=reader.dead_letters(),
@@ -53,7 +57,9 @@ def _generation(generation: Generation, counts: GenerationCounts, now: float) ->
     )
 
 
-def _freshness(reader: CatalogReader, shown: tuple[Generation, GenerationCounts] | None, now: float) -> Freshness:
+def _freshness(
+    reader: CatalogReader, alias: str, shown: tuple[Generation, GenerationCounts] | None, now: float
+) -> Freshness:
     if shown is None:
         return Freshness(0, 0, len(reader.dead_letters()), 0, 0.0, Percentiles())
     generation, counts = shown
@@ -63,8 +69,36 @@ def _freshness(reader: CatalogReader, shown: tuple[Generation, GenerationCounts]
         failed=counts.failed,
         deleted_still_present=counts.deleted_still_present,
         oldest_pending_seconds=_age(counts.oldest_pending_at, now),
-        source_to_searchable_seconds=percentiles(reader.latencies(generation.number)),
+        source_to_searchable_seconds=percentiles(_searchable_after(reader, alias, generation)),
     )
+
+
+def _searchable_after(reader: CatalogReader, alias: str, shown: Generation) -> list[float]:
+    """Seconds from change to searchable, as readers had it.
+
+    What a generation was filled with was searchable before, by its predecessor: only what was logged since it was
+    complete counts. While that is little, the predecessor's figures tell how it was before. The first generation ever
+    had none: there the first load counts.
+    """
+    before = _predecessor(reader, alias, shown)
+    if before is None:
+        return reader.latencies(shown.number)
+    own = reader.latencies(shown.number, after=shown.completed_at)
+    if len(own) >= FEWEST or before.state not in CURRENT_STATES:
+        return own
+    since = None if _predecessor(reader, alias, before) is None else before.completed_at
+    return own + reader.latencies(before.number, after=since, before=shown.completed_at)
+
+
+def _predecessor(reader: CatalogReader, alias: str, generation: Generation) -> Generation | None:
+    """The generation that answered when this one was complete, None for the first one and for what is incomplete."""
+    at = generation.completed_at
+    if at is None:
+        return None
+    number = generation.number
+    served = (switch.live for switch in reader.switches(alias) if switch.live != number and switch.switched_at <= at)
+    before = next(served, None)
+    return next((item for item in reader.generations() if item.number == before), None)
 
 
 def _age(since: float | None, now: float) -> float:

@@ -239,8 +239,13 @@ class CatalogReader(AuditReader, RolloutReader, RerankReader, Protocol):
         """The numbers that ``status`` shows."""
         ...
 
-    def latencies(self, generation: int, limit: int = 10_000) -> list[float]:
-        """Seconds from a source's change to its placement, for the most recent placements."""
+    def latencies(
+        self, generation: int, limit: int = 10_000, *, after: float | None = None, before: float | None = None
+    ) -> list[float]:
+        """Seconds from a source's change to its placement, for the most recent placements.
+
+        ``after`` and ``before`` (excluded) bound the times at which the changes were logged.
+        """
         ...
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:

@@ -295,3 +295,13 @@ class LookupCases(CatalogHooks):
         """Seconds from the change to its placement."""
         number, _ = placed_catalog(catalog, *numbered(3))  # logged at 100, placed at 200
         assert catalog.latencies(number) == [100.0, 100.0, 100.0]
+
+    def test_latencies_of_a_time(self, catalog: Catalog) -> None:
+        """Only changes logged from ``after`` until before ``before`` count."""
+        number, held = placed_catalog(catalog, *numbered(3))
+        log(catalog, Document("d0", "edited"), at=150.0)
+        place_all(catalog, number, held)
+        assert sorted(catalog.latencies(number)) == [50.0, 100.0, 100.0]
+        assert catalog.latencies(number, after=150.0) == [50.0]
+        assert catalog.latencies(number, before=150.0) == [100.0, 100.0]
+        assert catalog.latencies(number, after=100.0, before=100.0) == []

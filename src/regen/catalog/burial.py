@@ -6,31 +6,32 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, exists, literal_column, select
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from regen.catalog import schema
-from regen.catalog.database import bulk
+from regen.catalog.bulk import Merging
 from regen.core.results import DeadLetter
 from regen.ports.catalog import SOURCE_STAGE
 
 _letters, _docs = schema.dead_letters.c, schema.documents.c
 _COLUMNS: Final = ("generation", "doc_id", "revision", "reason", "attempts", "failed_at")
-_BURY = sqlite.insert(schema.dead_letters)
-_BURY = _BURY.on_conflict_do_update(
-    index_elements=["generation", "doc_id"],
-    set_={
-        "revision": _BURY.excluded.revision,
-        "reason": _BURY.excluded.reason,
-        "failed_at": _BURY.excluded.failed_at,
-        "attempts": schema.dead_letters.c.attempts + literal_column("1"),  # bulk binds columns only
+_BURY = Merging(
+    schema.dead_letters,
+    _COLUMNS,
+    ("generation", "doc_id"),
+    lambda new: {
+        "revision": new.revision,
+        "reason": new.reason,
+        "failed_at": new.failed_at,
+        "attempts": _letters.attempts + literal_column("1"),  # bulk binds columns only
     },
 )
 
 
 def bury_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
-    """Record dead letters; a repeated one counts an attempt more."""
-    bulk(connection, _BURY, _COLUMNS, [_row(letter) for letter in letters])
+    """Record dead letters; a repeated one counts an attempt more. Of two about one document the last is kept."""
+    rows = {row[:2]: row for row in map(_row, letters)}
+    _BURY.run(connection, [rows[key] for key in sorted(rows)])
 
 
 def _row(letter: DeadLetter) -> tuple[Any, ...]:

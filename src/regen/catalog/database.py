@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
-from sqlalchemy import Connection, Engine, Select, func, select, update
+from sqlalchemy import Connection, Engine, Select, update
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement, ColumnElement
+from sqlalchemy.sql.elements import ColumnElement
 
 from regen.catalog import schema
+from regen.catalog.sets import among
 from regen.errors import CatalogBusy, CatalogError
 
 
@@ -30,9 +29,14 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that holds the right to write from its first statement."""
+    def writing(self, counter: str | None = None) -> Iterator[Connection]:
+        """A transaction that writes; one that decides by what it reads first names the counter that it holds.
+
+        Of those that name one counter, each sees what the one before it has committed.
+        """
         with _translated(), self._write_engine.begin() as connection:
+            if counter is not None:
+                self.hold(connection, counter)
             yield connection
 
     def close(self) -> None:
@@ -42,18 +46,13 @@ class Database:
     @staticmethod
     def among(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
         """``column IN values`` for any number of strings or integers, as one bound parameter."""
-        # One JSON array costs one parameter and one cached statement; IN (?, ?, …) costs a compilation per length.
-        return in_json(column, json_list(values))
+        return among(column, values)
 
+    def hold(self, connection: Connection, counter: str) -> None:
+        """Make writers that hold the same counter take turns until the end of the transaction.
 
-def in_json(column: ColumnElement[Any], values: Any) -> ColumnElement[bool]:
-    """``column IN`` a JSON array: a string, or a parameter of a statement that is built once."""
-    return column.in_(select(func.json_each(values).table_valued("value").c.value))
-
-
-def json_list(values: Sequence[Any]) -> str:
-    """Strings or integers as a JSON array."""
-    return orjson.dumps(list(values)).decode()
+        Nothing to do where every writer waits for every other: that is SQLite, and the default.
+        """
 
 
 def allocate(connection: Connection, name: str, count: int) -> int:
@@ -63,27 +62,6 @@ def allocate(connection: Connection, name: str, count: int) -> int:
         update(table).where(table.c.name == name).values(value=table.c.value + count).returning(table.c.value)
     ).scalar_one()
     return int(taken) - count + 1
-
-
-def bulk(
-    connection: Connection, statement: ClauseElement, columns: Sequence[str], values: Sequence[tuple[Any, ...]]
-) -> None:
-    """Run one statement over many rows, each a tuple in the order of ``columns``, handed to the driver as they are.
-
-    SQLAlchemy's own path builds a dictionary and calls a converter per value: three times the cost of the insert.
-    """
-    if not values:
-        return
-    dialect = connection.dialect
-    compiled = statement.compile(dialect=dialect, column_keys=list(columns))
-    order = compiled.positiontup if isinstance(compiled, SQLCompiler) else None
-    if order is None:  # a driver with named parameters
-        connection.exec_driver_sql(str(compiled), [dict(zip(columns, row, strict=True)) for row in values])
-        return
-    if list(order) != list(columns):
-        places = [list(columns).index(name) for name in order]
-        values = [tuple([row[place] for place in places]) for row in values]
-    connection.exec_driver_sql(str(compiled), list(values))
 
 
 def rows(connection: Connection, statement: Select[Any]) -> list[Any]:

@@ -7,11 +7,10 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 import zstandard
-from sqlalchemy import Connection, bindparam, insert, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection
 
 from regen.catalog import schema
-from regen.catalog.database import bulk
+from regen.catalog.bulk import Adding, Editing, Merging
 from regen.core.changes import Candidate, Outcome, State, lane
 from regen.core.documents import ChangeKind
 
@@ -49,10 +48,12 @@ _DELIVERED: Final = ("fingerprint", "stamp")
 _LOGGED: Final = (
     "revision", "doc_key", "kind", "content_hash", "metadata", "access", "version", "source_time", "changed_at",
 )  # fmt: skip
-_CONTENT: Final = ("content_hash", "size", "data")
-_ADD = insert(schema.documents)
-_APPEND = insert(schema.changes)
-_KEEP = sqlite.insert(schema.contents).on_conflict_do_nothing()
+_ADD = Adding(schema.documents, _COLUMNS)
+_APPEND = Adding(schema.changes, _LOGGED)
+_KEEP = Merging(schema.contents, ("content_hash", "size", "data"), ("content_hash",))
+_EDITS: Final = {
+    columns: Editing(schema.documents, (*columns, "doc_key")) for columns in (_EDITED, _RESTORED, _DELIVERED)
+}
 
 
 def document_row(
@@ -96,24 +97,17 @@ def write_rows(
     _update(connection, _DELIVERED, [row for row in rows if row.revision is None and row.kind != "restored"])
     texts = (candidates[i].document.text for i, row in enumerate(rows) if row.revision is not None)
     _keep(connection, changed, texts)
-    bulk(connection, _ADD, _COLUMNS, [row[:-1] for row in changed if row.doc_id in fresh])
+    _ADD.run(connection, [row[:-1] for row in changed if row.doc_id in fresh])
     edited = [row for row in changed if row.doc_id not in fresh]
     _update(connection, _EDITED, [row for row in edited if row.kind != "restored"])
     _update(connection, _RESTORED, [row for row in edited if row.kind == "restored"])
     logged = attrgetter(*_LOGGED)
-    bulk(connection, _APPEND, _LOGGED, [logged(row) for row in changed])
+    _APPEND.run(connection, [logged(row) for row in changed])
 
 
-def _update(connection: Connection, columns: Sequence[str], rows: Sequence[DocumentRow]) -> None:
-    if rows:
-        table = schema.documents
-        statement = (
-            update(table)
-            .where(table.c.doc_key == bindparam("key"))
-            .values({name: bindparam(f"new_{name}") for name in columns})
-        )
-        values = attrgetter(*columns)
-        bulk(connection, statement, (*(f"new_{c}" for c in columns), "key"), [(*values(r), r.doc_key) for r in rows])
+def _update(connection: Connection, columns: tuple[str, ...], rows: Sequence[DocumentRow]) -> None:
+    values = attrgetter(*columns)
+    _EDITS[columns].run(connection, [(*values(row), row.doc_key) for row in rows])
 
 
 def _keep(connection: Connection, changed: Sequence[DocumentRow], texts: Iterable[str]) -> None:
@@ -123,7 +117,7 @@ def _keep(connection: Connection, changed: Sequence[DocumentRow], texts: Iterabl
         encoded = text.encode()
         contents.append((row.content_hash, len(encoded), compress(encoded)))
     contents.sort()  # sorted keys: fewer pages touched, and no deadlocks
-    bulk(connection, _KEEP, _CONTENT, contents)
+    _KEEP.run(connection, contents)
 
 
 def decompressor() -> Callable[[bytes], str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select
 
 from regen.catalog import schema
+from regen.catalog.bulk import Adding, Editing
 from regen.catalog.database import Database, allocate, rows
 from regen.catalog.document_rows import decompressor, document_row, write_rows
 from regen.core.changes import Candidate, Outcome, State, classify, state_of
@@ -83,7 +84,7 @@ class DocumentLog(Database):
     ) -> LogOutcome:
         """Append what really differs to the change log and bring ``documents`` up to date."""
         states = [state_of(candidate.document) for candidate in candidates]
-        with self.writing() as connection:
+        with self.writing("revision") as connection:
             old = self._current(connection, [candidate.document.id for candidate in candidates])
             outcomes: list[Outcome] = []
             keys: list[int] = []
@@ -109,7 +110,7 @@ class DocumentLog(Database):
 
     def tombstone(self, ids: Sequence[str], *, at: float) -> int:
         """Log the deletion of those of the ids that are alive."""
-        with self.writing() as connection:
+        with self.writing("revision") as connection:
             alive = rows(
                 connection,
                 select(_docs.doc_key)
@@ -119,30 +120,18 @@ class DocumentLog(Database):
             if not alive:
                 return 0
             first = allocate(connection, "revision", len(alive))
-            gone = [{"key": row[0], "revision": first + i} for i, row in enumerate(alive)]
+            gone = [(first + i, row[0]) for i, row in enumerate(alive)]
             letters = schema.dead_letters
             connection.execute(delete(letters).where(self.among(letters.c.doc_id, ids)))  # nothing is left to mend
-            connection.execute(_TOMBSTONE, [{**row, "at": at} for row in gone])
-            connection.execute(
-                insert(schema.changes),
-                [
-                    {
-                        "revision": r["revision"],
-                        "doc_key": r["key"],
-                        "kind": "deleted",
-                        "metadata": "{}",
-                        "changed_at": at,
-                    }
-                    for r in gone
-                ],
-            )
+            _TOMBSTONE.run(connection, [(revision, True, 1, None, None, None, at, key) for revision, key in gone])
+            _LOG_DELETION.run(connection, [(revision, key, "deleted", "{}", at) for revision, key in gone])
             return len(gone)
 
     def restamp(self, stamps: Mapping[str, str]) -> None:
         """Remember new stamps of documents that turned out to be unchanged."""
         if stamps:
-            with self.writing() as connection:
-                connection.execute(_RESTAMP, [{"id": key, "new_stamp": value} for key, value in stamps.items()])
+            with self.writing("revision") as connection:
+                _RESTAMP.run(connection, [(value, key) for key, value in stamps.items()])
 
     def history(self, doc_id: str | None, limit: int) -> list[ChangeRecord]:
         """The newest changes first."""
@@ -205,13 +194,12 @@ class DocumentLog(Database):
         return found
 
 
-_TOMBSTONE = (
-    update(schema.documents)
-    .where(_docs.doc_key == bindparam("key"))
-    .values(revision=bindparam("revision"), deleted=True, lane=1, fingerprint=None, stamp=None, source_time=None,
-            changed_at=bindparam("at"))
-)  # fmt: skip
-_RESTAMP = update(schema.documents).where(_docs.doc_id == bindparam("id")).values(stamp=bindparam("new_stamp"))
+_TOMBSTONE = Editing(
+    schema.documents,
+    ("revision", "deleted", "lane", "fingerprint", "stamp", "source_time", "changed_at", "doc_key"),
+)
+_LOG_DELETION = Adding(schema.changes, ("revision", "doc_key", "kind", "metadata", "changed_at"))
+_RESTAMP = Editing(schema.documents, ("stamp", "doc_id"))
 
 
 def purge_changes(connection: Connection, before: float) -> int:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, bindparam, case, delete, exists, func, insert, select, update
-from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
 from regen.catalog.database import Database, allocate
@@ -60,7 +59,7 @@ class Generations(Database):
         store: str = "",
     ) -> Generation:
         """Add a generation in state ``building``."""
-        with self.writing() as connection:
+        with self.writing("generation") as connection:
             number = allocate(connection, "generation", 1)
             collection = f"{collection_prefix}_g{number}"
             connection.execute(
@@ -120,7 +119,7 @@ class Generations(Database):
 
     def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
         """Point an alias that points nowhere at its first generation."""
-        with self.writing() as connection:
+        with self.writing("generation") as connection:
             route = _route(connection, alias)
             if route.live is not None:
                 raise CatalogError(
@@ -129,7 +128,7 @@ class Generations(Database):
                 )
             version = route.version + 1
             connection.execute(
-                sqlite.insert(schema.aliases).values(alias=alias, live=generation, previous=None, version=version)
+                insert(schema.aliases).values(alias=alias, live=generation, previous=None, version=version)
             )
             connection.execute(
                 insert(schema.alias_history).values(
@@ -144,7 +143,7 @@ class Generations(Database):
     def mark_ready(self, generation: int, *, at: float) -> bool:
         """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
         head = select(schema.counters.c.value).where(schema.counters.c.name == "revision").scalar_subquery()
-        with self.writing() as connection:
+        with self.writing("generation") as connection:
             completed = connection.execute(
                 update(schema.generations)
                 .where(_gens.number == generation, _gens.state == "building", _gens.watermark >= head)
@@ -186,7 +185,7 @@ class Generations(Database):
         forced: bool = False,
     ) -> Route:
         """Point the alias at a ready or retained generation, by compare-and-swap on its version."""
-        with self.writing() as connection:
+        with self.writing("generation") as connection:
             route = _route(connection, alias)
             if route.version != expected:
                 raise AliasMoved(
@@ -245,7 +244,7 @@ class Generations(Database):
 
     def retire(self, generation: int, *, state: GenerationState = "retired") -> None:
         """Give up a generation that is not live: its bookkeeping goes, its number stays."""
-        with self.writing() as connection:
+        with self.writing("generation") as connection:
             found = _state(connection, generation)
             if found == "live":
                 raise NotPromotable(

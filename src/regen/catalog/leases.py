@@ -17,7 +17,7 @@ class Leases(Database):
 
     def acquire(self, name: str, owner: str, *, at: float, seconds: float, dead: str | None = None) -> Lease:
         """Take a lease that is free, expired or already ours, or of an owner known to be dead."""
-        with self.writing() as connection:
+        with self.writing("lease") as connection:
             held = connection.execute(select(_leases.owner, _leases.expires_at).where(_leases.name == name)).fetchone()
             if held is not None and held[0] != owner and held[1] > at and held[0] != dead:
                 raise CatalogBusy(
@@ -56,7 +56,11 @@ class Leases(Database):
 
 
 def require(connection: Connection, lease: Lease) -> None:
-    """Check, within a write transaction, that a lease has not been taken over. Raises LeaseLost."""
-    token = connection.execute(select(_leases.token).where(_leases.name == lease.name)).scalar()
+    """Check, within a write transaction, that a lease has not been taken over. Raises LeaseLost.
+
+    Until the transaction ends nobody can take it over; its owner's other transactions, renewals included, go on.
+    """
+    mine = select(_leases.token).where(_leases.name == lease.name).with_for_update(read=True, key_share=True)
+    token = connection.execute(mine).scalar()
     if token != lease.token:
         raise LeaseLost(f"the lease on {lease.name} was taken over; nothing was committed under the old one")

@@ -136,7 +136,7 @@ class Letters(Database):
     def purge(self, *, changes_before: float) -> Purged:
         """Remove old changes, contents that nothing names, and tombstones that no generation needs."""
         placed = select(schema.placements.c.doc_key)
-        with self.writing() as connection:
+        with self.writing("revision") as connection:
             purged = Purged(changes=purge_changes(connection, changes_before))
             logged = select(schema.changes.c.doc_key)
             # A tombstone's own change is its current one, which purge_changes spares: it goes with the tombstone.

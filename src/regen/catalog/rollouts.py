@@ -52,7 +52,7 @@ class Rollouts(Database):
         at: float,
     ) -> Rollout:
         """Begin to answer searches by two generations."""
-        with self.writing() as connection:
+        with self.writing("generation") as connection:
             running = connection.execute(
                 select(schema.rollouts).where(_rollouts.alias == alias, _rollouts.status.in_(UNDER_WAY))
             ).fetchone()
@@ -108,7 +108,7 @@ class Rollouts(Database):
             "reason": reason,
         }
         changed = {name: value for name, value in values.items() if value is not None}
-        with self.writing() as connection:
+        with self.writing("generation") as connection:
             updated = connection.execute(
                 update(schema.rollouts)
                 .where(_rollouts.id == rollout.id, _rollouts.version == rollout.version)
@@ -178,7 +178,8 @@ class Rollouts(Database):
     def note_clicks(self, query_id: str, doc_ids: Sequence[str]) -> None:
         """Record which documents a user took from a logged search."""
         with self.writing() as connection:
-            found = connection.execute(select(_queries.clicked).where(_queries.id == query_id)).scalar()
+            noted = select(_queries.clicked).where(_queries.id == query_id).with_for_update()
+            found = connection.execute(noted).scalar()
             if found is None:
                 raise NotFound(
                     f"there is no logged query {query_id!r}",

@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, not_, or_, select, true
-from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
+from regen.catalog.bulk import Merging
 from regen.catalog.database import Database, rows
 from regen.core.priority import HASHES, KEYS, MULTIPLIER, Cut, Tier
 
 _docs, _usage = schema.documents.c, schema.usage.c
-_COUNT = sqlite.insert(schema.usage)
-_COUNT = _COUNT.on_conflict_do_update(
-    index_elements=["doc_key"], set_={"queries": schema.usage.c.queries + _COUNT.excluded.queries}
-)
-_FLAG = sqlite.insert(schema.usage)
-_FLAG = _FLAG.on_conflict_do_update(index_elements=["doc_key"], set_={"flagged": _FLAG.excluded.flagged})
+_COLUMNS = ("doc_key", "queries", "flagged")
+_COUNT = Merging(schema.usage, _COLUMNS, ("doc_key",), lambda new: {"queries": _usage.queries + new.queries})
+_FLAG = Merging(schema.usage, _COLUMNS, ("doc_key",), lambda new: {"flagged": new.flagged})
 
 
 class Usage(Database):
@@ -30,17 +27,13 @@ class Usage(Database):
             known = rows(
                 connection, select(_docs.doc_id, _docs.doc_key).where(self.among(_docs.doc_id, list(returned)))
             )
-            if known:
-                connection.execute(
-                    _COUNT, [{"doc_key": key, "queries": returned[doc_id], "flagged": False} for doc_id, key in known]
-                )
+            _COUNT.run(connection, sorted((key, returned[doc_id], False) for doc_id, key in known))
 
     def flag(self, ids: Sequence[str], *, flagged: bool) -> int:
         """Mark documents, or take the mark back."""
         with self.writing() as connection:
             known = rows(connection, select(_docs.doc_key).where(self.among(_docs.doc_id, ids)))
-            if known:
-                connection.execute(_FLAG, [{"doc_key": row[0], "queries": 0, "flagged": flagged} for row in known])
+            _FLAG.run(connection, sorted((row[0], 0, flagged) for row in known))
             return len(known)
 
     def most_queried(self, share: float) -> int:

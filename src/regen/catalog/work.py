@@ -20,13 +20,14 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import sqlite
 
 from regen.catalog import schema
+from regen.catalog.bulk import Merging, Removing
 from regen.catalog.burial import bury_letters, forget_letters
-from regen.catalog.database import Database, allocate, bulk, in_json, json_list, rows
+from regen.catalog.database import Database, allocate, rows
 from regen.catalog.document_rows import decompressor
 from regen.catalog.leases import require
+from regen.catalog.sets import Listed, among, holds_any_of
 from regen.catalog.usage import in_cut
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
 from regen.core.placing import REPAY, REWRITE
@@ -37,26 +38,20 @@ from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacem
 _docs, _placed, _contents = schema.documents.c, schema.placements.c, schema.contents.c
 _letters, _texts = schema.dead_letters.c, schema.chunk_texts.c
 
-_PLACE = sqlite.insert(schema.placements)
-_PLACE = _PLACE.on_conflict_do_update(
-    index_elements=["generation", "doc_key"],
-    set_={
-        **{name: _PLACE.excluded[name] for name in ("revision", "input_hash", "payload_hash", "chunks", "text_keys")},
+_HELD = ("generation", "text_key", "doc_key")
+_PLACE = Merging(
+    schema.placements,
+    schema.placements.c.keys(),
+    ("generation", "doc_key"),
+    lambda new: {
+        **{name: new[name] for name in ("revision", "input_hash", "payload_hash", "chunks", "text_keys")},
         # What is only written anew (a negative mark) became searchable when it was first placed.
-        "applied_at": case(
-            (_placed.revision < literal_column("0"), _placed.applied_at), else_=_PLACE.excluded.applied_at
-        ),
+        "applied_at": case((_placed.revision < literal_column("0"), _placed.applied_at), else_=new.applied_at),
     },
 )
-_UNPLACE = delete(schema.placements).where(
-    _placed.generation == bindparam("generation"), _placed.doc_key == bindparam("key")
-)
-_HOLD = sqlite.insert(schema.chunk_texts).on_conflict_do_nothing()
-_UNHOLD = delete(schema.chunk_texts).where(
-    _texts.generation == bindparam("generation"),
-    _texts.text_key == bindparam("text"),
-    _texts.doc_key == bindparam("key"),
-)
+_UNPLACE = Removing(schema.placements, ("generation", "doc_key"))
+_HOLD = Merging(schema.chunk_texts, _HELD, _HELD)
+_UNHOLD = Removing(schema.chunk_texts, _HELD)
 _PLACEMENT_COLUMNS = (
     _placed.revision, _placed.input_hash, _placed.payload_hash, _placed.chunks, _placed.text_keys,
 )  # fmt: skip
@@ -82,11 +77,11 @@ class WorkQueue(Database):
             chosen = [] if lane is None else [_docs.lane == lane]
             if ids is not None:
                 chosen.append(self.among(_docs.doc_id, ids))
-            statement = _behind_statement(generation, after, upto, chosen, cut).limit(limit)
-            keys = _within(rows(connection, statement), max_bytes)
+            due = _behind_statement(generation, after, upto, chosen, cut).limit(limit)
+            keys = _within(rows(connection, due), max_bytes)
             if not keys:
                 return []
-            statement = (
+            statement: Select[Any] = (
                 select(
                     _docs.doc_key, _docs.doc_id, _docs.revision, _docs.deleted, _docs.content_hash, _docs.metadata,
                     _docs.metadata_hash, _docs.access, _docs.access_hash, _docs.version, _docs.changed_at,
@@ -118,7 +113,7 @@ class WorkQueue(Database):
 
     def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
         """The fence's facts for those of the ids that the generation places, of one moment."""
-        asked = {"generation": generation, "ids": json_list(ids)}
+        asked = {"generation": generation, "ids": ids}
         with self.reading() as connection:
             return {row[0]: _fence_entry(row) for row in connection.execute(_FENCE, asked) if row[5] is not None}
 
@@ -237,9 +232,7 @@ class WorkQueue(Database):
 
     def demand_payloads(self, generation: int, keys: Sequence[str]) -> int:
         """Mark the placements of documents whose metadata has a value under one of these keys."""
-        pair = func.json_each(_docs.metadata).table_valued("key", "type", name="pair")
-        holds = exists(select(pair.c.key).where(self.among(pair.c.key, keys), pair.c.type != "null"))
-        return self._mark(generation, holds & _docs.deleted.is_(False), REPAY)
+        return self._mark(generation, holds_any_of(_docs.metadata, keys) & _docs.deleted.is_(False), REPAY)
 
     def _mark(self, generation: int, condition: Any, mark: int = REWRITE) -> int:
         chosen = select(_docs.doc_key).where(condition)
@@ -281,7 +274,7 @@ _FENCE = (
         and_(_placed.generation == bindparam("generation"), _placed.doc_key == _docs.doc_key),
         isouter=True,
     )
-    .where(in_json(_docs.doc_id, bindparam("ids")))
+    .where(among(_docs.doc_id, bindparam("ids", type_=Listed())))
 )
 
 
@@ -370,10 +363,10 @@ def _place(connection: Connection, generation: int, placements: Iterable[NewPlac
         unheld += [(generation, text, key) for text in new.old_text_keys]
         held += [(generation, text, key) for text in new.new_text_keys]
     held.sort()  # sorted keys: fewer pages touched, and no deadlocks
-    bulk(connection, _UNPLACE, ("generation", "key"), removed)
-    bulk(connection, _PLACE, schema.placements.c.keys(), placed)
-    bulk(connection, _UNHOLD, ("generation", "text", "key"), unheld)
-    bulk(connection, _HOLD, ("generation", "text_key", "doc_key"), held)
+    _UNPLACE.run(connection, removed)
+    _PLACE.run(connection, placed)
+    _UNHOLD.run(connection, unheld)
+    _HOLD.run(connection, held)
 
 
 def _written(late: Iterable[NewPlacement], token: int | None) -> bytes:

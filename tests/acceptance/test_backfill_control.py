@@ -23,7 +23,7 @@ from regen.engine import gauge, probes
 from regen.engine.control import Brake, Paused
 from regen.engine.settings import Limits, Migration
 from regen.errors import BudgetExceeded, EmbedderError, GateNotMet, NotFound, NotPromotable
-from regen.ports import Embedder, MaintainedStore, StoreHit, Vectors
+from regen.ports import Embedder, MaintainedStore, ModelInfo, StoreHit, Vectors
 from regen.ports.catalog import Generation
 from regen.stores.memory import MemoryStore
 
@@ -515,6 +515,15 @@ def test_auto_is_rebuild_and_says_why(worlds: Worlds) -> None:
 # ── budget ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Priced(HashingEmbedder):
+    """A model that has a price of its own, whichever generation uses it."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """A tenth of a cent a token."""
+        return replace(super().info, price_per_million_tokens=1_000.0)
+
+
 def one_chunk(number: int) -> Document:
     """A document of one short text of five tokens or so."""
     return Document(f"d{number}", f"river stone cloud number {number}")
@@ -567,20 +576,25 @@ def test_money_is_on_the_account_before_the_provider_is_asked(worlds: Worlds) ->
 @pytest.mark.parametrize("budget", [0.5, 0.75])
 def test_a_sync_has_one_budget_for_all_generations(worlds: Worlds, budget: float) -> None:
     """Two generations that follow the same edits share what a run may spend."""
-    move = started(worlds, one_chunk(0), embedding=PRICE)
-    move.to(NEW)
+    world = worlds(one_chunk(0), embedder=Priced(32), limits=SMALL_BATCHES)
+    move = Move(world)
+    move.index.sync()
+    move.to(Priced(64, 7))
     move.index.apply()
     assert move.states() == {1: "live", 2: "ready"}
-    move.world.put(*(one_chunk(number) for number in range(1, 21)))
+    catalog = move.index._catalog
+    before = {number: catalog.spent_on(number) for number in (1, 2)}
+    world.put(*(one_chunk(number) for number in range(1, 21)))
     price = move.index.plan().totals.cost_usd
-    spent = move.index._catalog.total_cost()
     move.to(limits=Limits(batch_documents=2, budget_usd=price * budget))
     with pytest.raises(BudgetExceeded):
         move.index.sync()
-    assert price * (budget - 0.15) < move.index._catalog.total_cost() - spent <= price * budget + 1e-9
+    spent = [move.index._catalog.spent_on(number) - before[number] for number in (1, 2)]
+    assert price * (budget - 0.1) < sum(spent) <= price * budget + 1e-9
     move.to(limits=SMALL_BATCHES)
     move.index.sync()
-    assert move.index._catalog.total_cost() - spent == pytest.approx(price)
+    spent = [move.index._catalog.spent_on(number) - before[number] for number in (1, 2)]
+    assert spent == pytest.approx([price / 2, price / 2])
 
 
 def test_upkeep_pays_from_the_same_account(worlds: Worlds) -> None:

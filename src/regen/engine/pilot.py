@@ -98,7 +98,9 @@ def _search(generation: Generation, store: Store, vector: Vector) -> list[StoreH
 
 def _finds_itself(own: str, found: list[StoreHit]) -> bool:
     """Whether a point is the best hit, or as good as the best one."""
-    mine = next((hit for hit in found if hit.point_id == own), None)
-    if mine is None:
-        return bool(found) and abs(found[0].score - found[-1].score) <= TIE * max(1.0, abs(found[0].score))
-    return found[0].score - mine.score <= TIE * max(1.0, abs(found[0].score))
+    if not found:
+        return False
+    tie = TIE * max(1.0, abs(found[0].score))
+    # One that is not among the hits at all may be as good as all of them: the store chose among equals.
+    mine = next((hit for hit in found if hit.point_id == own), found[-1])
+    return abs(found[0].score - mine.score) <= tie

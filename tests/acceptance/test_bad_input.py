@@ -586,7 +586,7 @@ def test_a_catalog_of_a_newer_schema(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "c.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(SchemaMismatch, match=r"schema 9999.*schema 0002.*\nHint: .*upgrade regen"):
+    with pytest.raises(SchemaMismatch, match=r"schema 9999.*schema 0\d+.*\nHint: .*upgrade regen"):
         Index(embedder="hashing/64", store="memory://", catalog="sqlite:///c.db", root=tmp_path)
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from regen import registry
 from regen.core.documents import canonical_json
 from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
+from regen.core.results import Hit
 from regen.engine.models import Models, resolve_embedding
 from regen.engine.settings import Limits
 from regen.engine.stores import Stores
-from regen.errors import ConfigError, RegenError
+from regen.errors import ConfigError, DocumentError, RegenError
 from regen.ports import Embedder, Store, VectorCache
+from regen.ports.catalog import Catalog, Cost
+from regen.ports.reranking import Encoder
+
+if TYPE_CHECKING:
+    from regen.serving.reranking import Reranking
 
 CACHE_PATH: Final = ".regen/embeddings.db"
+PRICE: Final = "price_per_million_tokens"
+"""A generation remembers what its model costs, beside the model's own options: a later sync pays for it, too."""
 SEGMENTER: Final = "wordllama/l2-supercat-64"
 """The small local model by which the semantic chunker compares sentences; its work is not counted as embedded texts."""
 
@@ -68,8 +77,8 @@ def make_models(
             index=dict(index or {}),
         ),
         embedder=wrap(raw, price),
-        make=lambda name, its: wrap(_other(name, its, others, root), None),
-        options=_plain(options),
+        make=lambda name, its: wrap(_other(name, its, others, root), its.get(PRICE)),
+        options=_plain({**options, **({} if price is None else {PRICE: price})}),
         same_as=same_as,
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
@@ -82,18 +91,78 @@ def make_stores(store: Store | str, root: Path) -> Stores:
     return Stores(made, store if isinstance(store, str) else "", lambda url: registry.make_store(url, root))
 
 
-def make_cache(cache: VectorCache | str | Path | None, embedder: Embedder, root: Path) -> VectorCache | None:
-    """The embedding cache that a path names; "auto" keeps one for a model that costs money. None: nothing is made."""
+def make_cache(
+    cache: VectorCache | str | Path | None, embedder: Embedder, root: Path, rerank: Mapping[str, Any] | None = None
+) -> VectorCache | None:
+    """The embedding cache that a path names. None: nothing is made.
+
+    "auto" keeps one for a model that costs money, and for reranking by a bi-encoder, whose vectors a build may need.
+    """
     if cache == "auto":
-        cache = CACHE_PATH if embedder.info.price_per_million_tokens > 0 else None
+        fills = str((rerank or {}).get("model", "")).startswith("bi-encoder/")
+        cache = CACHE_PATH if fills or embedder.info.price_per_million_tokens > 0 else None
     return registry.make_cache(root / cache) if isinstance(cache, str | Path) else None
+
+
+def make_reranking(
+    given: Mapping[str, Any] | None, alias: str, catalog: Catalog, models: Models, cache: VectorCache | None, root: Path
+) -> Reranking | None:
+    """What orders candidates anew, of a ``rerank`` block; None without one. Raises ConfigError.
+
+    A bi-encoder of the configured model makes the vectors of the configured recipe, so that its build finds them.
+    """
+    if not given:
+        return None
+    from regen.serving.rerank_record import RerankRecord  # noqa: PLC0415 - only for who reranks
+    from regen.serving.reranking import Reranking, RerankSettings  # noqa: PLC0415 - likewise
+
+    asked = dict(given)
+    model, options = asked.pop("model", None), asked.pop("options", None) or {}
+    if model is None:
+        raise ConfigError("rerank needs a model", hint="for example cross-encoder/ms-marco-MiniLM-L6-v2")
+    try:
+        settings = RerankSettings(**asked)
+    except TypeError:
+        known = ("model", "options", *RerankSettings.__slots__)
+        strange = sorted(set(asked) - set(known))
+        raise ConfigError(f"rerank has no {', '.join(strange)}", hint=f"its keys: {', '.join(known)}") from None
+
+    def encoder(name: str, options: Mapping[str, Any]) -> Encoder:
+        return _encoder(models, name, options, catalog, cache)
+
+    reranker = registry.make_reranker(model, options, root=root, encoder=encoder)
+    record = RerankRecord(catalog, alias, reranker.name, settings.fingerprint(reranker.name, options))
+    return Reranking(reranker, settings, record, lambda hit: _embedded_text(models.recipe.text, hit))
+
+
+def _encoder(
+    models: Models, name: str, options: Mapping[str, Any], catalog: Catalog, cache: VectorCache | None
+) -> Encoder:
+    """A model to order by, which pays for what it embeds. Its cost is of no generation."""
+    ours = name == models.recipe.embedding.model and not options
+    embedder = models.embedder if ours else models.make(name, options)
+    recipe = models.recipe if ours else Recipe(resolve_embedding(embedder.info), models.recipe.text)
+    price = embedder.info.price_per_million_tokens
+
+    def pay(texts: int, tokens: int) -> None:
+        catalog.pay(None, Cost(0, embedder.info.name, texts, tokens, tokens * price / 1e6), at=time.time())
+
+    return Encoder(embedder, recipe, cache, pay if price > 0 else None)
+
+
+def _embedded_text(template: TextTemplate, hit: Hit) -> str:
+    """The text that the configured recipe would embed for a hit: with its title, if the template has it."""
+    try:
+        return template.render(hit.text, template.values(hit.metadata))
+    except DocumentError:  # a document from before the template named that key
+        return hit.text
 
 
 def _other(name: str, options: Mapping[str, Any], others: Mapping[str, Embedder | object], root: Path) -> Embedder:
     """A model that an older generation was built with: one that was handed in, or found by name and its options."""
     if name in others:
         return registry.make_embedder(others[name], root=root, name=name)
-    return registry.make_embedder(name, options, root=root)
+    return registry.make_embedder(name, {key: value for key, value in options.items() if key != PRICE}, root=root)
 
 
 def _plain(options: Mapping[str, Any]) -> Mapping[str, Any]:

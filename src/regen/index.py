@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from regen import registry
-from regen.assembly import make_cache, make_models, make_stores
-from regen.core.documents import Document, Principal, Unrestricted
+from regen.assembly import make_cache, make_models, make_reranking, make_stores
+from regen.core.documents import Document
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe
 from regen.core.results import (
@@ -53,11 +53,12 @@ from regen.ports import (
 )
 from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
 from regen.serving.querylog import QueryLog
-from regen.serving.reading import ReadSide, ask
+from regen.serving.reading import ReadSide
 from regen.serving.usage import UsageCounter
 from regen.verbs.filling import FillingVerbs
 from regen.verbs.generations import GenerationVerbs
 from regen.verbs.rollouts import RolloutVerbs
+from regen.verbs.searching import SearchVerbs
 
 if TYPE_CHECKING:
     from regen.evaluation.outcome import Evaluation
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from regen.quality.settings import EvaluationSettings
 
 
-class Index(FillingVerbs, GenerationVerbs, RolloutVerbs):
+class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs):
     """A vector index kept in step with its documents.
 
     Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.
@@ -92,6 +93,7 @@ class Index(FillingVerbs, GenerationVerbs, RolloutVerbs):
         evaluation: EvaluationSettings | None = None,
         keep_queries: float = 0.0,
         rollout: Mapping[str, Any] | None = None,
+        rerank: Mapping[str, Any] | None = None,
         models: Mapping[str, Embedder | object] | None = None,
         root: str | Path = ".",
     ) -> None:
@@ -103,7 +105,8 @@ class Index(FillingVerbs, GenerationVerbs, RolloutVerbs):
         says how it builds.
         ``evaluation`` says what a candidate is measured by, the gate included, ``rollout`` what a rollout is judged by.
         Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are models of older
-        generations that no name finds. Relative paths start at ``root``. Raises ConfigError.
+        generations that no name finds. ``rerank`` names the ``model`` that orders candidates anew, by its name or as an
+        object, with its settings. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root, self._limits, self.alias = Path(root).absolute(), limits or Limits(), alias
         self._models = make_models(
@@ -114,13 +117,14 @@ class Index(FillingVerbs, GenerationVerbs, RolloutVerbs):
         self._stores = make_stores(store, self._root)
         self._store = self._stores.configured
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
-        self._made_cache = make_cache(cache, self._models.embedder, self._root)
+        self._made_cache = make_cache(cache, self._models.embedder, self._root, rerank)
         self._cache = self._made_cache if isinstance(cache, str | Path) else cache
         self._keep_queries, self._rollout_settings = keep_queries, dict(rollout or {})
         self._migration = migration or Migration()
         self._promote = promote == "auto" or self._migration.bulk
         self._evaluation = evaluation
         self._join(None if filterable is None else frozenset(filterable))
+        self._reader.reranking = make_reranking(rerank, alias, self._catalog, self._models, self._cache, self._root)
 
     def _join(self, filterable: frozenset[str] | None) -> None:
         """Put the sides that write and read together of the parts that were made."""
@@ -367,8 +371,9 @@ class Index(FillingVerbs, GenerationVerbs, RolloutVerbs):
 
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
-        notes = [*self._desired().notes(), *self._filling_notes()]
-        return freshness.status(self._catalog, self.alias, now=time.time(), notes=notes)
+        notes = [*self._desired().notes(), *self._filling_notes(), *self._reranking_notes()]
+        found = freshness.status(self._catalog, self.alias, now=time.time(), notes=notes)
+        return replace(found, reranking=self.rerank_stats())
 
     def doctor(self) -> DoctorReport:
         """Check all of it, change nothing."""
@@ -404,7 +409,7 @@ class Index(FillingVerbs, GenerationVerbs, RolloutVerbs):
         """Release files and connections. Idempotent."""
         self._stop_filling()
         self._usage.flush()
-        self._reader.log.flush()
+        self._reader.close()
         if self._made_cache is not None:
             self._made_cache.close()
         self._stores.close()

@@ -252,6 +252,7 @@ class StatusReport:
     documents: int
     dead_letters: list[DeadLetter]
     notes: list[str]
+    reranking: RerankStats | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9."""

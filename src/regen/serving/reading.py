@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regen.core.documents import Principal, Unrestricted, digest
 from regen.core.filters import Filter, parse_filter
@@ -20,12 +20,19 @@ from regen.serving.routes import ROUTES, Answered, Serving
 from regen.serving.search import FenceReader, Query, answer, check_own_vector, embed_query
 from regen.serving.usage import UsageCounter
 
+if TYPE_CHECKING:
+    from regen.serving.reranking import Reranking
+
 SearchText = str | Sequence[float] | Vector
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a caller asked, checked and parsed. ``key`` names the caller, whom a rollout treats alike each time."""
+    """What a caller asked, checked and parsed. ``key`` names the caller, whom a rollout treats alike each time.
+
+    ``rerank`` says whether a configured reranker may order the hits. Where it does, ``k`` is how many candidates are
+    asked for, and ``wanted`` how many hits the caller gets of them.
+    """
 
     query: SearchText
     k: int
@@ -34,6 +41,8 @@ class Asked:
     generation: int | None
     space: str | None
     key: str | None = None
+    rerank: bool = True
+    wanted: int | None = None
 
 
 def ask(  # noqa: PLR0917 - the facade's keywords, in its order
@@ -44,13 +53,15 @@ def ask(  # noqa: PLR0917 - the facade's keywords, in its order
     generation: int | None,
     space: str | None,
     key: str | None = None,
+    *,
+    rerank: bool = True,
 ) -> Asked:
     """A caller's arguments as a question. Raises ConfigError."""
     if k < 1:
         raise ConfigError(f"k is {k}", hint="ask for at least one hit")
     if not isinstance(principals, Unrestricted):
         principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-    return Asked(query, k, parse_filter(where), principals, generation, space, key)
+    return Asked(query, k, parse_filter(where), principals, generation, space, key, rerank)
 
 
 @dataclass(slots=True)
@@ -72,6 +83,7 @@ class ReadSide:
     keep_queries: bool = False
     on_logged: Callable[[], None] | None = None
     place: Callable[[int, list[str]], None] | None = None
+    reranking: Reranking | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     _known: dict[int, Generation] = field(default_factory=dict)
     _rollout: Rollout | None = None
@@ -79,8 +91,11 @@ class ReadSide:
     def search(self, asked: Asked, *, counted: bool = True) -> SearchResult:
         """The k best chunks. What ``counted`` searches return raises their documents' priority in a backfill.
 
-        Raises NotFound before the first sync, SpaceMismatch, EmbedderError, StoreError.
+        Only counted searches are reranked: what measures a generation must see its own order. Raises NotFound before
+        the first sync, SpaceMismatch, EmbedderError, StoreError.
         """
+        if counted and asked.rerank and self.reranking is not None and isinstance(asked.query, str):
+            asked = replace(asked, k=self.reranking.candidates(asked.k), wanted=asked.k)
         while True:
             route = self.catalog.route(self.alias)
             rollout = self._under_way(asked, route) if counted else None
@@ -95,6 +110,12 @@ class ReadSide:
         """Generations have changed: look them up anew."""
         self._known.clear()
 
+    def close(self) -> None:
+        """Write what was counted and logged, and release the reranker."""
+        self.log.flush()
+        if self.reranking is not None:
+            self.reranking.close()
+
     # ── one generation ──────────────────────────────────────────────────────────────────────────────────────
 
     def _one(self, asked: Asked, route: Route) -> SearchResult | None:
@@ -103,6 +124,7 @@ class ReadSide:
         result = self.answer(
             asked, self._target(route.live if asked.generation is None else asked.generation), route, name
         )
+        result = None if result is None else self._ordered(asked, result)
         if result is None or not (self.keep_queries and isinstance(asked.query, str) and asked.generation is None):
             return result
         answered = Answered(result, "live", (time.perf_counter() - started) * 1e3)
@@ -174,7 +196,15 @@ class ReadSide:
             return None  # the alias was switched, or the candidate retired, between two looks at the catalog
         serving = Serving(self, asked, route, rollout, live, candidate, secrets.token_hex(8))
         answered = ROUTES[rollout.kind](serving)
-        return None if answered is None else self._logged(asked, answered, serving)
+        if answered is None:
+            return None
+        return self._logged(asked, replace(answered, result=self._ordered(asked, answered.result)), serving)
+
+    def _ordered(self, asked: Asked, result: SearchResult) -> SearchResult:
+        """A route's answer in the reranker's order, where there is one; what is logged is what users see."""
+        if self.reranking is None or asked.wanted is None:
+            return result
+        return self.reranking.rerank(str(asked.query), result, asked.wanted)
 
     def _logged(self, asked: Asked, answered: Answered, serving: Serving | None) -> SearchResult:
         """Keep the search for feedback and analysis; the result with its query id."""

@@ -597,6 +597,23 @@ def test_a_sync_has_one_budget_for_all_generations(worlds: Worlds, budget: float
     assert spent == pytest.approx([price / 2, price / 2])
 
 
+def test_an_older_generation_goes_on_costing_what_it_cost(lance_worlds: Worlds) -> None:
+    """A price that regen.yaml gave a model is remembered with the generation, when the file names another one."""
+    move = started(lance_worlds, one_chunk(0), embedding=PRICE)
+    move.models.clear()
+    move.to(NEW, embedding={})
+    move.models.pop(OLD.info.name, None)
+    move.index.apply()
+    catalog = move.index._catalog
+    before = catalog.spent_on(1)
+    move.world.put(one_chunk(1))
+    assert move.index.plan().totals.cost_usd > 0
+    result = move.index.sync()
+    assert catalog.spent_on(1) - before == pytest.approx(result.cost_usd)
+    assert result.cost_usd > 0
+    assert catalog.spent_on(2) == 0
+
+
 def test_upkeep_pays_from_the_same_account(worlds: Worlds) -> None:
     """What a repair and a collection send to the model is told, kept, and stops at the budget."""
     move = started(worlds, *(one_chunk(number) for number in range(8)), embedding=PRICE)

@@ -20,7 +20,6 @@ from regen.core.results import (
     DoctorReport,
     DocumentCounts,
     GcReport,
-    SearchResult,
     StatusReport,
     SwitchResult,
     SyncResult,
@@ -47,7 +46,6 @@ from regen.ports import (
     ScanBatch,
     Source,
     Store,
-    Vector,
     VectorCache,
     WatchableSource,
 )
@@ -334,29 +332,6 @@ class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs):
         return result
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def search(
-        self,
-        query: str | Sequence[float] | Vector,
-        k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        principals: Iterable[Principal] | Unrestricted | None = None,
-        generation: int | None = None,
-        space: str | None = None,
-        key: str | None = None,
-    ) -> SearchResult:
-        """The k best chunks for a text, or for a vector of the given ``space``.
-
-        ``key`` names the caller (a user, a session): during a rollout the same side always answers the same caller.
-
-        Without ``principals`` public documents only. Raises NotFound before the first sync, SpaceMismatch, ConfigError.
-        """
-        return self._reader.search(ask(query, k, where, principals, generation, space, key))
-
-    def flag(self, ids: Iterable[str], *, flagged: bool = True) -> int:
-        """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""
-        return self._catalog.flag(list(ids), flagged=flagged)
 
     def plan(
         self, *, allow_mass_delete: bool = False, sample: int | None = 0, progress: OnProgress | None = None

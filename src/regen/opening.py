@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from regen.index import Index
 
 if TYPE_CHECKING:
     from regen.config.models import Settings
+    from regen.ports.judges import Writer
     from regen.quality.answering import Judging
     from regen.quality.settings import EvaluationSettings
 
@@ -78,7 +80,14 @@ def _evaluation(settings: Settings) -> EvaluationSettings | None:
             if item.answers is not None
         },
         judge=_judging(settings),
+        writer=_writer(settings),
     )
+
+
+def _writer(settings: Settings) -> Callable[[], Writer] | None:
+    """What writes queries for a first judged collection; made only when it is asked to."""
+    named = settings.evaluation.writer
+    return None if named is None else lambda: registry.make_writer(named.model, named.options, settings.root)
 
 
 def _judging(settings: Settings) -> Judging | None:

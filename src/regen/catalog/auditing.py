@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from regen.catalog import schema
 from regen.catalog.database import Database
+from regen.catalog.document_rows import decompressor
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES
+from regen.core.documents import Document
 from regen.ports.auditing import DocumentFacts, Unnamed
 
 _docs = schema.documents.c
@@ -50,6 +52,27 @@ class Audits(Database):
         with self.reading() as connection:
             keys = [row[0] for row in connection.execute(chosen)]
         return self._read(_FACTS.where(self.among(_docs.doc_key, keys)).order_by(_docs.doc_key))
+
+    def living(self, batch: int = 500) -> Iterator[list[Document]]:
+        """All living documents whose text is kept, in pages by key; each page is of one moment."""
+        contents, after = schema.contents.c, -1
+        while True:
+            statement = (
+                select(_docs.doc_id, contents.data, _docs.metadata, _docs.access, _docs.version, _docs.doc_key)
+                .join_from(schema.documents, schema.contents, contents.content_hash == _docs.content_hash)
+                .where(_docs.deleted.is_(False), _docs.doc_key > after)
+                .order_by(_docs.doc_key)
+                .limit(batch)
+            )
+            with self.reading() as connection:
+                page = connection.execute(statement).all()
+            if not page:
+                return
+            after, read = page[-1][-1], decompressor()
+            yield [
+                Document(doc_id, read(data), orjson.loads(metadata), access and orjson.loads(access), version)
+                for doc_id, data, metadata, access, version, _ in page
+            ]
 
     def unnamed(self, generation: int) -> Unnamed:
         """Points queued to be deleted, and points that a write attempt has announced."""

@@ -15,6 +15,7 @@ from regen.cli import (
     inspection,
     monitoring,
     pausing,
+    queries,
     rollouts,
     searching,
     setup,
@@ -40,7 +41,7 @@ SETTING_UP, KEEPING, SWITCHING, ASKING, REPAIRING = (
 for panel, verbs in {
     SETTING_UP: (setup.init, setup.doctor, adopting.adopt, demo.demo),
     KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume),
-    SWITCHING: (evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
+    SWITCHING: (queries.queries, evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
     ASKING: (searching.search, rollouts.feedback, inspection.status, inspection.history),
     REPAIRING: (upkeep.verify, upkeep.gc, monitoring.monitor, syncing.retry, syncing.restore, syncing.replay),
 }.items():

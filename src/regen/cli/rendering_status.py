@@ -23,10 +23,26 @@ def status_lines(report: StatusReport, now: float) -> Iterator[Text]:
     yield from _freshness_lines(report.freshness)
     if report.cost_usd:
         yield labelled("spent", f"{money(report.cost_usd)} so far")
+    yield from _evaluation_lines(report)
     yield from letter_lines(report.dead_letters, now)
     for text in report.notes:
         yield note(text)
     yield from filter(None, map(_next_step, report.generations))
+
+
+def _evaluation_lines(report: StatusReport) -> Iterator[Text]:
+    """The last evaluation with its age, and what the live generation's own found wrong."""
+    last = report.evaluation
+    if last is not None:
+        beside = "alone" if last.against is None else f"against {last.against}"
+        words = last.verdict.replace("_", " ")
+        when = ago(last.evaluated_at, last.evaluated_at + last.age_seconds)
+        told = f"generation {last.generation} {beside}: {words}, {when}"
+        yield labelled("evaluated", told)
+    for alarm in report.alarms:
+        yield bad(f"alarm: {alarm}")
+    if report.alarms:
+        yield hint("regen monitor looks again, and flags the documents involved; --reprocess embeds them anew")
 
 
 def _next_step(generation: GenerationStatus) -> Text | None:

@@ -241,8 +241,26 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationStatus:
+    """The last evaluation: what it was about, its verdict with the first reasons, and how long ago it was made.
+
+    ``evaluated_at`` is in seconds since the epoch; ``against`` is None where the generation was measured alone.
+    """
+
+    generation: int
+    against: int | None
+    verdict: str
+    evaluated_at: float
+    age_seconds: float
+    reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReport:
-    """Whether search is fresh, complete and affordable."""
+    """Whether search is fresh, complete, affordable and as good as it was.
+
+    ``alarms`` are what the live generation's newest evaluation found wrong with it.
+    """
 
     alias: str
     live: int | None
@@ -252,6 +270,8 @@ class StatusReport:
     documents: int
     dead_letters: list[DeadLetter]
     notes: list[str]
+    evaluation: EvaluationStatus | None = None
+    alarms: list[str] = field(default_factory=list)
     reranking: RerankStats | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from regen.core.results import Freshness, GenerationStatus, Percentiles, StatusReport
+from regen.monitoring.evaluated import last_evaluation, standing_alarms
 from regen.ports.catalog import CURRENT_STATES, CatalogReader, Generation, GenerationCounts
 
 FEWEST: Final = 20
@@ -37,6 +38,8 @@ def status(reader: CatalogReader, alias: str, *, now: float, notes: Sequence[str
         documents=reader.alive(),
         dead_letters=reader.dead_letters(),
         notes=list(notes),
+        evaluation=last_evaluation(reader, alias, now=now),
+        alarms=standing_alarms(reader, alias, route.live),
     )
 
 

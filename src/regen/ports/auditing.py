@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from regen.core.documents import Principal
+from regen.core.documents import Document, Principal
 from regen.ports.placements import Garbage
 
 
@@ -50,6 +50,10 @@ class AuditReader(Protocol):
 
     def access_lists(self, limit: int, *, seed: int) -> list[DocumentFacts]:
         """One living document for each of at most ``limit`` distinct access lists, drawn at random."""
+        ...
+
+    def living(self, batch: int = 500) -> Iterator[list[Document]]:
+        """All living documents whose text is kept, with text, metadata, access and version, in pages."""
         ...
 
     def unnamed(self, generation: int) -> Unnamed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from regen.evaluation.conditions import MEASURES, Condition, MeasureCondition
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.known import KnownQuery, read_known
 from regen.evaluation.reading import read_collection
+from regen.ports.judges import Writer
 from regen.quality.answering import Judging, answers_digest
 
 
@@ -56,6 +57,7 @@ class EvaluationSettings:
     many searches per generation the latency is measured on. ``max_age`` is how long, in seconds, an evaluation may lie
     back that a promotion rests on. ``seed`` makes resampling repeatable. ``answers`` are paths of files with answers,
     by collection (``{generation}`` in a path stands for the generation's number), which ``judge`` judges.
+    ``writer`` makes the model that writes queries for a first collection.
     """
 
     collections: Sequence[JudgedCollection | CollectionFiles] = ()
@@ -67,6 +69,7 @@ class EvaluationSettings:
     known: Sequence[KnownQuery] | Path = ()
     answers: Mapping[str, str] = field(default_factory=dict)
     judge: Judging | None = None
+    writer: Callable[[], Writer] | None = None
 
     def all_measures(self) -> tuple[str, ...]:
         """The measures of rankings to compute, the gate's own first."""

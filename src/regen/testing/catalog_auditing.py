@@ -12,7 +12,7 @@ from regen.testing.catalog_cases import CatalogHooks, log, make_generation, numb
 
 
 class AuditCases(CatalogHooks):
-    """``facts``, ``newest``, ``sampled``, ``access_lists`` and ``unnamed``."""
+    """``facts``, ``newest``, ``sampled``, ``access_lists``, ``living`` and ``unnamed``."""
 
     def test_facts_are_those_of_the_log(self, catalog: Catalog) -> None:
         """Revision, deletion, access list and time; the source's own time where it gave one."""
@@ -54,6 +54,21 @@ class AuditCases(CatalogHooks):
         found = {item.access: item.doc_id for item in catalog.access_lists(9, seed=0)}
         assert found == {("a", "b"): "d0", (): "d2", ("a",): "d3"}
         assert len(catalog.access_lists(2, seed=0)) == 2
+
+    def test_living_documents_come_in_pages(self, catalog: Catalog) -> None:
+        """Each once, as it is now, with what its source said; deleted ones not at all; no page is longer than asked."""
+        log(catalog, *numbered(7), Document("full", "über", {"title": "T", "n": 1}, ["b", "a"], "v2"))
+        log(catalog, Document("d3", "edited"))
+        catalog.tombstone(["d5"], at=9.0)
+        pages = [*catalog.living(batch=3)]
+        assert [len(page) for page in pages] == [3, 3, 1]
+        found = {document.id: document for page in pages for document in page}
+        assert found.keys() == {"full", *(f"d{i}" for i in range(7) if i != 5)}
+        assert found["d3"].text == "edited"
+        full = found["full"]
+        assert (full.text, full.metadata, full.version) == ("über", {"title": "T", "n": 1}, "v2")
+        assert sorted(full.access or ()) == ["a", "b"]
+        assert found["d0"].access is None
 
     def test_points_that_no_placement_names(self, catalog: Catalog) -> None:
         """Garbage and announced writes of one generation are counted in points."""

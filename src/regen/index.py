@@ -56,7 +56,7 @@ from regen.serving.usage import UsageCounter
 from regen.verbs.filling import FillingVerbs
 from regen.verbs.generations import GenerationVerbs
 from regen.verbs.queries import QueryVerbs
-from regen.verbs.rollouts import RolloutVerbs
+from regen.verbs.rollouts import ROLLOUT_QUERIES, RolloutVerbs
 from regen.verbs.searching import SearchVerbs
 
 if TYPE_CHECKING:
@@ -347,7 +347,7 @@ class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs
 
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
-        notes = [*self._desired().notes(), *self._filling_notes(), *self._reranking_notes()]
+        notes = [*self._rollout_told(), *self._desired().notes(), *self._filling_notes(), *self._reranking_notes()]
         found = freshness.status(self._catalog, self.alias, now=time.time(), notes=notes)
         return replace(found, reranking=self.rerank_stats())
 
@@ -379,7 +379,9 @@ class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs
 
     def gc(self, *, now: bool = False) -> GcReport:
         """Remove what is no longer needed; with ``now`` the change log's past too (nothing can be restored then)."""
-        return upkeep.collect(self._writer, now=now)
+        report = upkeep.collect(self._writer, now=now)
+        self._catalog.forget_queries(time.time() - (self._keep_queries or ROLLOUT_QUERIES))
+        return report
 
     def close(self) -> None:
         """Release files and connections. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,8 +185,6 @@ def test_a_shadow_is_seen_by_nobody(two: Two) -> None:
     two.index.begin_rollout(route="shadow")
     for n in range(25):
         assert two.index.search(f"word{n}", 3).generation == 1
-    import time
-
     for _ in range(100):
         two.index._reader.log.flush()
         logged = two.index._catalog.logged_queries("default", rollout=two.current().id)
@@ -221,6 +220,20 @@ def test_pause_resume_and_abort(two: Two) -> None:
     assert two.index.abort_rollout("enough").status == "aborted"
     with pytest.raises(NotFound, match="no rollout"):
         two.index.abort_rollout("again")
+
+
+def test_status_tells_and_gc_forgets(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status names the rollout; gc forgets its queries a month after they were asked."""
+    two.index.begin_rollout(weight=0.3)
+    assert any("canary of generation 2 to 30% of the callers is running" in note for note in two.index.status().notes)
+    two.index.search("topic 3", key="user 1")
+    two.index._reader.log.flush()
+    two.index.gc()
+    assert len(two.index._catalog.logged_queries("default")) == 1
+    month, real = 31 * 86_400, time.time
+    monkeypatch.setattr("regen.index.time.time", lambda: real() + month)
+    two.index.gc()
+    assert two.index._catalog.logged_queries("default") == []
 
 
 def test_what_cannot_be_rolled_out(two: Two) -> None:

@@ -33,6 +33,9 @@ def search(
     generation: Annotated[
         int | None, typer.Option("--generation", "-g", metavar="G", help="This generation, not the live one.")
     ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="WHO", help="The caller: a rollout always treats one alike.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also tell how the answer came about.")] = False,
     unrestricted: Annotated[
         bool, typer.Option("--unrestricted", help="Search everything, whoever may see it.")
@@ -47,6 +50,6 @@ def search(
     conditions = parse_conditions(where or ())
     principals = UNRESTRICTED if unrestricted else as_who or None
     with session.index() as index:
-        result = index.search(text, k, where=conditions, principals=principals, generation=generation)
+        result = index.search(text, k, where=conditions, principals=principals, generation=generation, key=key)
     lines = search_lines(result, explain=explain, public_only=principals is None)
     session.answer(result.to_dict(explain=explain), lines)

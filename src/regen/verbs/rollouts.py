@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from regen.core.results import SwitchResult
 from regen.engine.writing import WriteSide
@@ -15,6 +15,10 @@ from regen.serving.reading import ReadSide
 if TYPE_CHECKING:
     from regen.evaluation.rollout import Action
     from regen.quality.rollouts import RolloutSide
+
+
+ROLLOUT_QUERIES: Final = 30 * 86_400.0
+"""Seconds after which the queries of a rollout are forgotten by gc, where no other time is configured."""
 
 
 class RolloutVerbs:
@@ -95,6 +99,14 @@ class RolloutVerbs:
         """
         self._reader.log.flush()
         self._rollouts.feedback(query_id, clicked)
+
+    def _rollout_told(self) -> list[str]:
+        """What status says of a rollout that is under way."""
+        found = self.rollout()
+        if found is None:
+            return []
+        share = f" to {found.weight:.0%} of the callers" if found.kind in {"canary", "ab"} else ""
+        return [f"{found.kind} of generation {found.candidate}{share} is {found.status}: `regen rollout` shows it"]
 
     def _rollout_notes(self) -> list[str]:
         """Judge the rollout after a sync; what was decided, or why a candidate that succeeded was not promoted."""

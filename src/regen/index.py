@@ -26,7 +26,7 @@ from regen.core.results import (
     VerifyReport,
 )
 from regen.engine import probes, upkeep
-from regen.engine.adopting import Adopter
+from regen.engine.adopting import adopt
 from regen.engine.building import Builder
 from regen.engine.desired import Desired, PlanMaker, desired, require_room_for
 from regen.engine.evidence import Witness
@@ -39,7 +39,6 @@ from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError, StalePlan
 from regen.monitoring import doctor, freshness
 from regen.ports import (
-    AdoptableStore,
     Embedder,
     ForeignColumns,
     PartialSource,
@@ -279,16 +278,19 @@ class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs
         )
 
     def adopt(
-        self, collection: str, *, columns: ForeignColumns | None = None, progress: OnProgress | None = None
+        self,
+        store: Store | str,
+        *,
+        collection: str | None = None,
+        columns: ForeignColumns | None = None,
+        progress: OnProgress | None = None,
     ) -> AdoptResult:
-        """Take over a collection of the store that regen did not build, as generation 1, with no text embedded.
+        """Take over a collection that regen did not build, as generation 1 in the index's own store; no text embedded.
 
-        A sample is embedded to check that the vectors are the configured model's. The collection is only read. Raises
-        ForeignVectors when they are another's, ConfigError when there is an index already or a column cannot be told.
+        ``store`` may be another one, by URL. A sample is embedded to check that the vectors are the configured model's;
+        the collection (default: the only foreign one) is only read. Raises ForeignVectors, StoreError, ConfigError.
         """
-        if not isinstance(self._store, AdoptableStore):
-            raise ConfigError("this store's foreign collections cannot be read", hint="adopt works with lancedb://")
-        return Adopter(self._writer, self._store, collection, columns or ForeignColumns()).run(progress)
+        return adopt(self._writer, store, collection, columns or ForeignColumns(), progress)
 
     def retry(self, progress: OnProgress | None = None) -> SyncResult:
         """Try all dead letters again: those of the source by a sync, those of the model by processing them anew."""

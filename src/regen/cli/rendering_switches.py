@@ -17,6 +17,8 @@ def switch_lines(result: SwitchResult) -> Iterator[Text]:
     yield good(f"{result.alias}: searches are answered by generation {result.live}")
     yield labelled("space", result.space)
     yield labelled("reason", result.reason)
+    for note in result.notes:
+        yield labelled("note", note)
     if result.previous is not None:
         yield labelled(
             "retained", f"generation {result.previous}: every sync keeps it in step until regen gc retires it"

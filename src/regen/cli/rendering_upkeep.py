@@ -33,8 +33,9 @@ def _finding_line(finding: Finding, width: int) -> Text:
 
 def verify_lines(report: VerifyReport) -> Iterator[Text]:
     """What differs between catalog and store."""
-    where = listed([f"{counted(report.points, 'point')} checked",
-                    "" if report.generation is None else f"generation {report.generation}"])  # fmt: skip
+    looked = report.generations or ([] if report.generation is None else [report.generation])
+    numbers = f"generation{'s' if len(looked) > 1 else ''} {', '.join(str(number) for number in looked)}"
+    where = listed([f"{counted(report.points, 'point')} checked", numbers if looked else ""])
     if report.consistent:
         repaired = f" after {counted(report.repaired, 'repair')}" if report.repaired else ""
         yield good(f"Consistent{repaired}: {where}")
@@ -49,6 +50,8 @@ def verify_lines(report: VerifyReport) -> Iterator[Text]:
     ):
         if number:
             yield labelled(label, f"{count(number)} {meaning}")
+    for number in report.out_of_reach:
+        yield labelled("unknown", f"generation {number}: its store cannot be asked")
     for detail in report.details:
         yield labelled("", detail)
     if not report.consistent:
@@ -69,12 +72,17 @@ def gc_lines(report: GcReport) -> Iterator[Text]:
         yield labelled("retired", f"generation {number}: its collection is gone, there is no way back to it")
     for phrase in report.maintenance:
         yield labelled("upkeep", phrase)
+    for note in report.notes:
+        yield labelled("note", note)
 
 
-def adopt_lines(result: AdoptResult) -> Iterator[Text]:
-    """What was taken over, and what its vectors were compared with."""
+def adopt_lines(result: AdoptResult, *, written: Path | None = None) -> Iterator[Text]:
+    """What was taken over, and what its vectors were compared with; ``written`` is a configuration made for it."""
     size = f"{counted(result.documents, 'document')} as {counted(result.chunks, 'chunk')}"
     yield good(f"Generation {result.generation} is live: {size} taken over ({duration(result.seconds)})")
+    yield labelled("from", f"{result.collection} in {result.store}; it was only read")
+    if written is not None:
+        yield labelled("wrote", f"{written}: new and changed documents are pushed, or name a source there")
     yield labelled("space", result.space)
     yield labelled(
         "compared", f"{counted(result.checked, 'vector')} with the model's own: cosine {result.agreement:.4f}"
@@ -82,7 +90,9 @@ def adopt_lines(result: AdoptResult) -> Iterator[Text]:
     yield labelled("embedded", f"{counted(result.embedded_texts, 'text')} but for that comparison")
     if result.skipped:
         yield labelled("skipped", f"{counted(result.skipped, 'row')} without text or with an unusable vector")
-    yield hint('regen search "a question"; the collection itself was only read')
+    for note in result.notes:
+        yield labelled("note", note)
+    yield hint('regen search "a question"')
 
 
 def init_lines(written: Path, detected: Detected) -> Iterator[Text]:

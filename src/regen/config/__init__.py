@@ -28,7 +28,7 @@ from regen.config.models import (
 )
 from regen.config.quantities import parse_duration, parse_share
 from regen.config.secrets import find_secrets, has_password, mask_credentials
-from regen.config.template import Detected, detect, render_template
+from regen.config.template import Detected, detect, render_adopting, render_template
 from regen.errors import ConfigError
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "parse_duration",
     "parse_settings",
     "parse_share",
+    "render_adopting",
     "render_template",
     "suggestion",
 ]

@@ -13,6 +13,7 @@ from typing import Final
 
 from regen.errors import ConfigError
 
+DEFAULT_MODEL: Final = "wordllama/l2-supercat-256"
 TEXT_SUFFIXES: Final = (".md", ".markdown", ".mdx", ".txt", ".rst", ".adoc")
 _SKIPPED_FOLDERS: Final = frozenset({"node_modules", "__pycache__", "site-packages", "venv", "build", "dist"})
 _MAX_LOOKED_AT: Final = 20_000
@@ -96,11 +97,17 @@ def render_template(detected: Detected) -> str:
     glob = f", glob: {globs[0] if len(globs) == 1 else '[' + ', '.join(globs) + ']'}" if globs else ""
     return _TEMPLATE.format(
         alias=_quoted(detected.alias),
-        kind=detected.kind,
-        path=_quoted(detected.path),
-        glob=glob,
+        source=f"kind: {detected.kind}, path: {_quoted(detected.path)}{glob}",
         text=_quoted(detected.text),
         chunking="markdown" if detected.kind == "files" else "tokens",
+        model=DEFAULT_MODEL,
+    )
+
+
+def render_adopting(model: str, root: Path) -> str:
+    """The text of a regen.yaml for a collection that is there already: rows are chunks, documents are pushed."""
+    return _TEMPLATE.format(
+        alias=_quoted(_alias(root)), source="kind: push", text=_quoted("{text}"), chunking="whole", model=_quoted(model)
     )
 
 
@@ -116,7 +123,7 @@ version: 1
 alias: {alias}
 
 # Where the documents come from. Paths are relative to this file.
-source: {{kind: {kind}, path: {path}{glob}}}
+source: {{{source}}}
 
 # What is embedded: {{text}} is a chunk, other names are metadata. Editing a metadata key named here re-embeds.
 text: {text}
@@ -125,7 +132,7 @@ text: {text}
 chunking: {{kind: {chunking}, max_tokens: 256, overlap: 0}}
 
 # The model. This one comes with regen and needs neither network nor key. A model of your own: python:module:Class.
-embedding: {{model: wordllama/l2-supercat-256, normalize: true}}
+embedding: {{model: {model}, normalize: true}}
 metric: cosine
 
 # Where vectors and bookkeeping lie.

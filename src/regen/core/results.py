@@ -330,7 +330,10 @@ class GcReport:
 
 @dataclass(frozen=True, slots=True)
 class AdoptResult:
-    """What ``adopt`` took over. ``agreement`` is the median cosine of ``checked`` vectors with what the model gives."""
+    """What ``adopt`` took over, from which collection of which store.
+
+    ``agreement`` is the median cosine of ``checked`` vectors with what the model gives.
+    """
 
     generation: int
     space: str
@@ -341,6 +344,9 @@ class AdoptResult:
     embedded_texts: int
     skipped: int
     seconds: float
+    collection: str = ""
+    store: str = ""
+    notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from regen.core.plan import Plan, Step
     from regen.core.recipe import Chunking
     from regen.core.results import Hit, SearchResult, SyncResult
-    from regen.engine.settings import Limits
+    from regen.engine.settings import Limits, Migration
     from regen.errors import RegenError
     from regen.index import Index
     from regen.opening import open  # noqa: A004
@@ -22,6 +22,7 @@ _HOMES = {
     "Hit": "regen.core.results",
     "Index": "regen.index",
     "Limits": "regen.engine.settings",
+    "Migration": "regen.engine.settings",
     "Plan": "regen.core.plan",
     "RegenError": "regen.errors",
     "SearchResult": "regen.core.results",
@@ -36,6 +37,7 @@ __all__ = [
     "Hit",
     "Index",
     "Limits",
+    "Migration",
     "Plan",
     "RegenError",
     "SearchResult",

@@ -28,7 +28,7 @@ def dual(serving: Serving) -> Answered | None:
     live = serving.ask(serving.live, k=depth)
     if live is None:
         return None
-    found, failure, _ = serving.try_candidate(k=depth, facts=HeldNow(serving.reader.catalog, ()))
+    found, failure, _ = serving.try_candidate(k=depth, facts=HeldNow(serving.reader.catalog, serving.candidate.number))
     if found is None:
         told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
         result = replace(live, explanation=replace(live.explanation, fallback=told))

@@ -1,8 +1,8 @@
 """One list while a generation is filled: what it holds is answered by it, the rest by the complete live generation.
 
-Two store queries, one to each. A single look at the catalog, after both, decides for every document which generation
-answers it: the new one if it holds the document as it is now, so one that was edited since counts as not migrated
-until its new revision is there. Old scores are brought to the new scale by ``regen.spaces.rolling``.
+Two store queries, one to each. Looks at the catalog before and after the second decide for every document which
+generation answers it: the new one if it holds the document as it is now, so one that was edited since counts as not
+migrated until its new revision is there. Old scores are brought to the new scale by ``regen.spaces.rolling``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def rolling(serving: Serving) -> Answered | None:
     live = serving.ask(serving.live, k=depth)
     if live is None:
         return None
-    held = HeldNow(serving.reader.catalog, {hit.doc_id for hit in live.hits})
+    held = HeldNow(serving.reader.catalog, serving.candidate.number, {hit.doc_id for hit in live.hits})
     found, failure, _ = serving.try_candidate(k=depth, facts=held)
     if found is None:
         told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
@@ -47,26 +47,35 @@ def rolling(serving: Serving) -> Answered | None:
 
 
 class HeldNow:
-    """The catalog's facts for the fence of a generation that is being filled: it may answer what it holds as it is now.
+    """The catalog's facts for the fence of a generation that may answer only what it holds at its present revision.
 
-    ``also`` are documents of the other generation's list: one statement tells of both lists, so at one moment each
-    document is answered by exactly one generation. ``current`` are those that this one answers.
+    ``also`` are documents of the other generation's list. ``current`` are those documents that this one answers: of the
+    other list only those that it held the same way before its store was asked and after. One that was placed, or
+    edited, in between may have been overlooked here, and is still answered there. So no document is lost, or shown
+    from both sides, at the moment at which it changes sides.
     """
 
-    def __init__(self, catalog: FenceReader, also: Collection[str]) -> None:
-        self._catalog, self._also = catalog, also
+    def __init__(self, catalog: FenceReader, generation: int, also: Collection[str] = ()) -> None:
+        self._catalog, self._also = catalog, set(also)
+        self._before = {doc: entry.chunks for doc, entry in self._held(generation, self._also).items()}
         self.current: frozenset[str] = frozenset()
 
     def fence(self, generation: int, ids: Sequence[str]) -> Mapping[str, FenceEntry]:
-        """The facts for those of the ids that the generation holds at their present revision."""
-        facts = self._catalog.fence(generation, list({*ids, *self._also}))
-        now = {doc: entry for doc, entry in facts.items() if entry.current}
+        """The facts for those of the ids that this generation answers."""
+        after = self._held(generation, {*ids, *self._also})
+        now = {
+            doc: entry for doc, entry in after.items() if doc not in self._also or self._before.get(doc) == entry.chunks
+        }
         self.current = frozenset(now)
         return now
 
     def drops(self) -> int:
         """As the catalog's."""
         return self._catalog.drops()
+
+    def _held(self, generation: int, ids: set[str]) -> dict[str, FenceEntry]:
+        found = self._catalog.fence(generation, list(ids)) if ids else {}
+        return {doc: entry for doc, entry in found.items() if entry.current}
 
 
 def merged(serving: Serving, old: Sequence[Hit], new: Sequence[Hit], migrated: Collection[str]) -> list[Hit]:

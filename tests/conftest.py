@@ -1,11 +1,14 @@
-"""Real material that lies outside the repository: tests that need it skip, and say why, where it is absent."""
+"""What many tests need: real material from outside (without it they skip, and say why), and a PostgreSQL."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from regen.testing.postgres_server import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +19,28 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}; REGEN_DATA names another folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of our own, one per test process, started when the first test asks for it."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """A database that holds an empty catalog and the vector extension: copying it is quicker than migrating."""
+    from regen.catalog.postgres import open_catalog
+
+    postgres_server.execute("CREATE DATABASE template_regen")
+    postgres_server.execute("CREATE EXTENSION vector", "template_regen")
+    open_catalog(postgres_server.url("template_regen")).close()
+    return "template_regen"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """The URL of a database of the test's own, with an empty catalog and the vector extension in it."""
+    with postgres_server.database(postgres_template) as url:
+        yield url

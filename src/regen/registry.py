@@ -90,7 +90,10 @@ STORES: Final = Kind(
 CATALOGS: Final = Kind(
     "catalog",
     "catalog.url",
-    {"sqlite": Adapter("regen.catalog.sqlite:open_catalog")},
+    {
+        "sqlite": Adapter("regen.catalog.sqlite:open_catalog"),
+        "postgresql": Adapter("regen.catalog.postgres:open_catalog", "pgvector"),
+    },
     "regen.catalogs",
     "{name}://…",
 )

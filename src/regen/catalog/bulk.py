@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -155,10 +156,14 @@ def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows
     kinds = [table.c[name].type.compile(dialect=postgresql.dialect()).lower() for name in columns]  # type: ignore[no-untyped-call]
     names = ", ".join(map(_quoted, columns))
     raw: Any = connection.connection.driver_connection
-    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types([_COPIED.get(kind, kind) for kind in kinds])
-        for row in rows:
-            copy.write_row(row)
+    try:
+        with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types([_COPIED.get(kind, kind) for kind in kinds])
+            for row in rows:
+                copy.write_row(row)
+    except connection.dialect.loaded_dbapi.Error as error:
+        # As SQLAlchemy would have raised it, had it known of COPY.
+        raise DBAPIError.instance(f"COPY {table.name}", None, error, type(error), dialect=connection.dialect) from error
 
 
 _COPIED: Final = {"float": "float8", "double precision": "float8"}

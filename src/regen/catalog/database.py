@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Select, update
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -13,6 +13,10 @@ from sqlalchemy.sql.elements import ColumnElement
 from regen.catalog import schema
 from regen.catalog.sets import among
 from regen.errors import CatalogBusy, CatalogError
+
+
+class Collision(CatalogBusy):
+    """Two transactions could not both be had: this one was taken back as a whole, and may be run again."""
 
 
 class Database:
@@ -64,6 +68,10 @@ def allocate(connection: Connection, name: str, count: int) -> int:
     return int(taken) - count + 1
 
 
+_COLLIDED: Final = frozenset({"40001", "40P01", "55P03"})
+"""PostgreSQL's codes: serialisation failure, deadlock, lock not available."""
+
+
 def rows(connection: Connection, statement: Select[Any]) -> list[Any]:
     """All rows of a statement."""
     return list(connection.execute(statement).fetchall())
@@ -80,15 +88,22 @@ def _translated() -> Iterator[None]:
 
 
 def _explain(error: OperationalError) -> CatalogError:
-    text = str(error.orig)
+    text = str(error.orig).strip()
+    if getattr(error.orig, "sqlstate", None) in _COLLIDED:
+        return Collision(f"other writers of the catalog were in the way: {text}", hint="try again")
     if "locked" in text or "busy" in text:
         return CatalogBusy(
             f"the catalog is locked by another process: {text}", hint="wait until the other regen command has finished"
         )
-    if "full" in text or "disk I/O" in text:
+    if "full" in text or "disk I/O" in text or "No space left" in text:
         return CatalogError(
             f"the catalog cannot be written: {text}",
             hint="free some disk space and run the same command again; nothing that is indexed was lost",
+        )
+    if error.connection_invalidated or "connection" in text:
+        return CatalogError(
+            f"the connection to the catalog's server was lost: {text}",
+            hint="run the same command again when the server answers; nothing that is indexed was lost",
         )
     if "readonly" in text or "unable to open" in text:
         return CatalogError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,21 +15,39 @@ from regen.errors import CatalogError, SchemaMismatch
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the catalog to this version's schema. Raises SchemaMismatch when it was written by a newer regen."""
+def migrate(engine: Engine, prepare: Callable[[Connection], None] | None = None) -> None:
+    """Bring the catalog to this version's schema. Raises SchemaMismatch when it was written by a newer regen.
+
+    ``prepare`` is called first in the transaction that migrates: it lets one process in at a time.
+    """
     try:
         with engine.connect() as connection:
             version = current_version(connection)
         if version == SCHEMA_VERSION:
             return
         with engine.execution_options(regen_write=True).begin() as connection:
-            if current_version(connection) != SCHEMA_VERSION:  # another process may have been quicker
+            if prepare is not None:
+                prepare(connection)
+            version = current_version(connection)
+            if version != SCHEMA_VERSION:  # another process may have been quicker
                 _upgrade(connection, version)
     except DBAPIError as error:
         raise CatalogError(
             f"the catalog cannot be opened: {error.orig}",
             hint="check the path, its permissions, the free disk space, and that the file is a catalog",
         ) from error
+
+
+def verify(engine: Engine) -> None:
+    """Check that the catalog is of this version's schema, and change nothing. Raises SchemaMismatch."""
+    with engine.connect() as connection:
+        version = current_version(connection)
+    if version != SCHEMA_VERSION:
+        found = "there is no catalog" if version is None else f"the catalog has schema {version}"
+        raise SchemaMismatch(
+            f"{found}, and this version of regen needs schema {SCHEMA_VERSION}",
+            hint="a service only checks the schema; run `regen status` once, as a user who may change it",
+        )
 
 
 def current_version(connection: Connection) -> str | None:

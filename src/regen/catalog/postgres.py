@@ -1,0 +1,129 @@
+"""The shared catalog: a schema of a PostgreSQL database (14 or newer), for any number of processes on any hosts.
+
+Searches read one moment (repeatable read, read-only: they wait for nobody and cannot fail). Writers run at read
+committed; those that decide by what they read first take turns on a row of ``counters``, and who writes under a lease
+holds its row, so that it cannot be taken over in between. A deadlock or a failed serialisation takes a transaction
+back as a whole: it is run again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from functools import wraps
+from inspect import getmembers, isfunction, isgeneratorfunction
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, Engine, bindparam, create_engine, select, text
+from sqlalchemy.exc import DBAPIError
+
+from regen.catalog import schema
+from regen.catalog.catalog import SqlCatalog
+from regen.catalog.database import Collision, Database
+from regen.catalog.migrate import migrate, verify
+from regen.errors import CatalogError
+from regen.postgres import Address
+
+WAIT_SECONDS: Final = 30.0
+ATTEMPTS: Final = 10
+_OLDEST: Final = 140_000
+_LOCK: Final = 0x7265_6765_6E  # "regen": who migrates takes this lock first
+
+
+def open_catalog(url: str, root: Path | None = None, *, migrating: bool = True) -> PostgresCatalog:  # noqa: ARG001 - the registry's form
+    """Open the catalog in a schema (``?schema=``, default ``regen``) of a database that exists.
+
+    With ``migrating`` it is made, or brought to this version's schema, if need be; without, it is only checked: that is
+    for services, whose database user may not be allowed to change a schema. Raises ConfigError for the URL,
+    SchemaMismatch, CatalogError when the server cannot be reached or is too old.
+    """
+    address = Address.of(url)
+    engine = make_engine(address)
+    try:
+        _refuse_old(engine)
+        if migrating:
+            migrate(engine, lambda connection: _prepare(connection, address.schema))
+        else:
+            verify(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return PostgresCatalog(engine)
+
+
+def make_engine(address: Address) -> Engine:
+    """An SQLAlchemy engine on the schema of an address."""
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=address.connect,
+        use_native_hstore=False,
+        pool_size=8,
+        max_overflow=24,
+        pool_timeout=WAIT_SECONDS,
+        pool_pre_ping=True,  # a server that was restarted is noticed before a statement fails, not by it
+    )
+
+
+class PostgresCatalog(SqlCatalog):
+    """Implements ``regen.ports.catalog.Catalog``; each call is run again when it collided with another one."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
+        self._write_engine = engine.execution_options(isolation_level="READ COMMITTED")
+
+    def hold(self, connection: Connection, counter: str) -> None:
+        """Lock the counter's row until the transaction ends."""
+        connection.execute(_HOLD, {"counter": counter})
+
+
+_counters = schema.counters.c
+_HOLD = select(_counters.value).where(_counters.name == bindparam("counter")).with_for_update()
+
+
+def _again(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, run anew after a collision, a little later each time."""
+
+    @wraps(method)
+    def persistent(self: PostgresCatalog, *arguments: Any, **options: Any) -> Any:
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                return method(self, *arguments, **options)
+            except Collision:
+                time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 0.5))  # noqa: S311 - no secret
+        return method(self, *arguments, **options)
+
+    return persistent
+
+
+for _name, _method in getmembers(SqlCatalog, isfunction):
+    # Each is one transaction. A generator's pages are transactions that only read: they collide with nobody.
+    if not _name.startswith("_") and not hasattr(Database, _name) and not isgeneratorfunction(_method):
+        setattr(PostgresCatalog, _name, _again(_method))
+
+
+def _refuse_old(engine: Engine) -> None:
+    try:
+        with engine.connect() as connection:
+            raw: Any = connection.connection.driver_connection
+            version = raw.info.server_version
+    except (DBAPIError, psycopg.Error) as error:
+        raise CatalogError(
+            f"the catalog's PostgreSQL cannot be reached: {str(getattr(error, 'orig', error)).strip()}",
+            hint="check host, port, database and user of catalog.url, and PGPASSWORD or ~/.pgpass",
+        ) from error
+    if version < _OLDEST:
+        raise CatalogError(
+            f"the catalog's PostgreSQL is of version {version // 10_000}",
+            hint=f"{_OLDEST // 10_000} or newer is needed",
+        )
+
+
+def _prepare(connection: Connection, name: str) -> None:
+    """One process migrates, the others wait and find it done."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    raw: Any = connection.connection.driver_connection
+    raw.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))

@@ -1,0 +1,119 @@
+r"""What the catalog and the store share on PostgreSQL: the address, connections, and texts that hold a NUL.
+
+PostgreSQL's text type holds every character but NUL, and documents may hold it. A NUL is written as ``\1\1`` and a
+``\1`` as ``\1\2``: equal texts stay equal, different ones different, and their order by code point stays the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.pq import Format
+from psycopg.types.string import StrBinaryDumper, StrDumperUnknown, TextBinaryLoader, TextLoader
+
+from regen.errors import ConfigError
+
+_FORM: Final = "postgresql://user@host:5432/database?schema=regen"
+DEFAULT_SCHEMA: Final = "regen"
+_NUL, _MARK = "\0", "\1"
+_MARK_BYTE: Final = b"\1"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A database and the schema in it that is regen's. ``url`` names both, and holds no secret."""
+
+    url: str
+    schema: str
+    _target: str = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Read ``postgresql://[user@][host][:port]/database[?schema=name&…]``; further options are libpq's.
+
+        Raises ConfigError for another form, and for a password.
+        """
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+            raise ConfigError(f"{scheme!r} is not PostgreSQL's scheme", hint=f"for example {_FORM}")
+        try:
+            parts = urlsplit(f"postgresql://{rest}")
+            _ = parts.port  # refused if it is no number
+            options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        except ValueError as error:
+            raise ConfigError(f"the PostgreSQL URL is not understood: {error}", hint=f"for example {_FORM}") from None
+        if parts.password is not None or "password" in options:
+            raise ConfigError(
+                "the PostgreSQL URL holds a password, which would be kept and shown wherever the URL is",
+                hint="leave it out; PostgreSQL's client takes it from PGPASSWORD, from ~/.pgpass, or from a service "
+                "file (?service=name)",
+            )
+        schema = options.pop("schema", DEFAULT_SCHEMA)
+        if not schema or len(schema.encode()) > 63 or _NUL in schema:
+            raise ConfigError(f"{schema!r} is not a schema's name", hint="up to 63 bytes, for example ?schema=regen")
+        query = urlencode(options, quote_via=quote)
+        return cls(url, schema, urlunsplit(("postgresql", parts.netloc, parts.path, query, "")))
+
+    def connect(self, *, path: tuple[str, ...] = (), autocommit: bool = False) -> psycopg.Connection[Any]:
+        """A connection whose names are those of the schema, then those of the schemas of ``path``."""
+        connection = psycopg.connect(self._target, autocommit=True, application_name="regen")
+        try:
+            connection.adapters.register_dumper(str, _Dumper)
+            connection.adapters.register_dumper(str, _BinaryDumper)
+            for name in ("text", "varchar"):
+                connection.adapters.register_loader(name, _Loader)
+                connection.adapters.register_loader(name, _BinaryLoader)
+            names = sql.SQL(", ").join(map(sql.Identifier, (self.schema, *path)))
+            connection.execute(sql.SQL("SET search_path TO {}").format(names))
+            connection.autocommit = autocommit
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def escaped(text: str) -> str:
+    """A text as PostgreSQL can hold it."""
+    if _NUL in text or _MARK in text:
+        return text.replace(_MARK, "\1\2").replace(_NUL, "\1\1")
+    return text
+
+
+def unescaped(text: str) -> str:
+    """The text that :func:`escaped` was given."""
+    return text.replace("\1\1", _NUL).replace("\1\2", _MARK) if _MARK in text else text
+
+
+class _Dumper(StrDumperUnknown):
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(escaped(obj))
+
+
+class _BinaryDumper(StrBinaryDumper):
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(escaped(obj))
+
+
+class _Loader(TextLoader):
+    format = Format.TEXT
+
+    def load(self, data: Buffer) -> str:
+        return _read(data)
+
+
+class _BinaryLoader(TextBinaryLoader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        return _read(data)
+
+
+def _read(data: Buffer) -> str:
+    held = bytes(data)
+    text = held.decode()
+    return unescaped(text) if _MARK_BYTE in held else text

@@ -141,7 +141,11 @@ def _encoder(
     """A model to order by, which pays for what it embeds. Its cost is of no generation."""
     ours = name == models.recipe.embedding.model and not options
     embedder = models.embedder if ours else models.make(name, options)
-    recipe = models.recipe if ours else Recipe(resolve_embedding(embedder.info), models.recipe.text)
+    recipe = (
+        models.recipe
+        if ours
+        else Recipe(resolve_embedding(embedder.info), models.recipe.text, metric=models.recipe.metric)
+    )
     price = embedder.info.price_per_million_tokens
 
     def pay(texts: int, tokens: int) -> None:

@@ -46,6 +46,7 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         evaluation=_evaluation(settings),
         keep_queries=settings.usage.keep_queries,
         rollout=settings.rollout.given(),
+        rerank=None if settings.rerank is None else settings.rerank.model_dump(),
         filterable=None if filterable == "auto" else filterable,
         limits=Limits(
             **bounds.model_dump(),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from regen.cli.exits import ExitCode
+from regen.cli.exits import ExitCode, UsageError
 from regen.cli.session import Session
 from regen.cli.verb import verb
 
@@ -27,11 +27,17 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Also write the report as one HTML page.")
     ] = None,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Instead judge the configured reranker: searches with and without it.")
+    ] = False,
     queries: Annotated[bool, typer.Option("--queries", help="With --json: also every query's outcome.")] = False,
 ) -> None:
     """Measure a generation on the judged queries and live data; exit code 3 when the gate is not met."""
     from regen.cli.rendering_evaluate import evaluation_lines  # noqa: PLC0415 - heavy; only when this verb runs
 
+    if rerank:
+        _judge_reranker(session, alone=(generation, against, report) == (None, None, None) and not queries)
+        return
     with session.index() as index, session.progress() as progress:
         found = index.evaluate(generation, against="live" if against is None else against, progress=progress)
     if report is not None:
@@ -40,4 +46,20 @@ def evaluate(
         report.write_text(render_html(found), encoding="utf-8")
     session.answer(found.to_dict(queries=queries), evaluation_lines(found, report))
     if not found.met:
+        raise typer.Exit(ExitCode.CHANGES)
+
+
+def _judge_reranker(session: Session, *, alone: bool) -> None:
+    """The live generation with and without the reranker. Raises UsageError beside options about generations."""
+    from regen.cli.rendering_rerank import judgement_lines  # noqa: PLC0415 - heavy; only when this verb runs
+
+    if not alone:
+        raise UsageError(
+            "--rerank judges the reranker on the live generation, and goes with no other option",
+            hint="regen evaluate --rerank",
+        )
+    with session.index() as index, session.progress() as progress:
+        found = index.judge_reranker(progress=progress)
+    session.answer(found.to_dict(), judgement_lines(found))
+    if not found.helps:
         raise typer.Exit(ExitCode.CHANGES)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from regen.cli.layout import hint, labelled, listed
 from regen.cli.quantities import count, counted
-from regen.core.results import Explanation, Hit, SearchResult
+from regen.core.results import Explanation, Hit, Reranked, SearchResult
 
 SNIPPET_LENGTH = 240
 _SHOWN_KEYS = 6
@@ -64,11 +64,19 @@ def _explanation_lines(result: SearchResult) -> Iterator[Text]:
     rounds = counted(explanation.rounds, "round")
     yield labelled("candidates", f"{count(explanation.candidates)} from the store in {rounds}")
     yield labelled("fence", f"dropped {_dropped(explanation.dropped)}" if explanation.dropped else "dropped nothing")
+    if explanation.rerank is not None:
+        yield labelled("rerank", _reranked(explanation.rerank))
 
 
 def _times(explanation: Explanation) -> str:
     parts = (("embed", explanation.embed_ms), ("store", explanation.store_ms), ("fence", explanation.fence_ms))
     return listed(f"{name} {milliseconds:.1f} ms" for name, milliseconds in parts)
+
+
+def _reranked(done: Reranked) -> str:
+    if done.skipped is not None:
+        return f"{done.model}: not reranked: {done.skipped}"
+    return f"{done.model}: {counted(done.texts, 'text')} in {done.milliseconds:.1f} ms"
 
 
 def _dropped(dropped: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from regen.cli.conditions import parse_conditions
 from regen.cli.exits import UsageError
 from regen.cli.session import Session
 from regen.cli.verb import verb
+from regen.errors import RegenError
 
 
 @verb
@@ -37,6 +39,7 @@ def search(
         str | None, typer.Option("--key", metavar="WHO", help="The caller: a rollout always treats one alike.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also tell how the answer came about.")] = False,
+    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Use the configured reranker, or do not.")] = True,
     unrestricted: Annotated[
         bool, typer.Option("--unrestricted", help="Search everything, whoever may see it.")
     ] = False,
@@ -50,6 +53,11 @@ def search(
     conditions = parse_conditions(where or ())
     principals = UNRESTRICTED if unrestricted else as_who or None
     with session.index() as index:
-        result = index.search(text, k, where=conditions, principals=principals, generation=generation, key=key)
+        if rerank:
+            with suppress(RegenError):  # the search tells it
+                index.warm_reranker()
+        result = index.search(
+            text, k, where=conditions, principals=principals, generation=generation, key=key, rerank=rerank
+        )
     lines = search_lines(result, explain=explain, public_only=principals is None)
     session.answer(result.to_dict(explain=explain), lines)

@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from regen.config.block import Block, Duration, Name, Share
 from regen.config.judging import JudgeSettings, WriterSettings
 from regen.config.migration import MigrationSettings
+from regen.config.reranking import RerankerSettings
 from regen.config.rollout import RolloutSettings, UsageSettings
 from regen.core.recipe import Chunking, Metric, Precision, TextTemplate
 from regen.errors import ConfigError
@@ -250,6 +251,7 @@ class Settings(Block):
     gate: list[GateCondition] = Field(default_factory=list)
     migration: MigrationSettings = Field(default_factory=MigrationSettings)
     rollout: RolloutSettings = Field(default_factory=RolloutSettings)
+    rerank: RerankerSettings | None = None
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     changes: ChangeSettings = Field(default_factory=ChangeSettings)

@@ -60,8 +60,9 @@ class SearchVerbs:
 
         Raises what the reranker raises.
         """
-        if self._reader.reranking is not None:
-            self._reader.reranking.warm()
+        reranking = self._reader.reranking
+        if reranking is not None and reranking.record.off is None:
+            reranking.warm()
 
     def rerank_stats(self) -> RerankStats | None:
         """How searches fared with the reranker, in all processes; None where none is configured."""

@@ -24,7 +24,8 @@ def _merging(catalog: CatalogReader, rollout: Rollout) -> list[str]:
     rest = max(0, catalog.alive() - held)
     told = f"{rollout.kind}: generation {rollout.candidate} answers for the {held:,} documents that it holds as"
     told = f"{told} they are now, the live generation for the other {rest:,}"
-    failure = rollout.state.get("failure")
+    building = any(item.number == rollout.candidate and item.state == "building" for item in catalog.generations())
+    failure = rollout.state.get("failure") if building else None
     return [told, f"{rollout.kind}: nothing is placed in the background at present: {failure}"] if failure else [told]
 
 

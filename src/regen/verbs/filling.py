@@ -62,7 +62,12 @@ class FillingVerbs:
         self._on_read.want(generation, ids)
 
     def _place(self, generation: int, ids: list[str]) -> int:
-        return Placer(self._writer).place(generation, ids).documents
+        try:
+            return Placer(self._writer).place(generation, ids).documents
+        except (
+            CatalogBusy
+        ):  # somebody else writes this generation: a build brings them, and what it leaves stays pending
+            return 0
 
     def _drain(self, generation: int, count: int) -> int:
         """Place the next documents that nobody has asked for; when none is left the generation becomes ready."""

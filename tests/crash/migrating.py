@@ -28,10 +28,11 @@ SMALL, LARGE = Chunking("sentences", 12), Chunking("sentences", 24)
 
 @dataclass(frozen=True)
 class Wanted:
-    """A recipe that regen.yaml asks for."""
+    """A recipe that regen.yaml asks for, and the store."""
 
     seed: int
     chunking: Chunking
+    store: str = LANCE
 
     def model(self) -> Embedder:
         """Its model."""
@@ -40,20 +41,26 @@ class Wanted:
 
 A, B, C = Wanted(0, SMALL), Wanted(7, SMALL), Wanted(7, LARGE)
 """A to B embeds everything, B to C what is new in larger chunks."""
+ELSEWHERE = Wanted(0, SMALL, "lancedb://elsewhere")
+"""A in another store: its vectors are copied."""
 
-SCRIPT: Final = (
+SCRIPTS: Final[dict[str, tuple[tuple[str, Wanted], ...]]] = {"recipes": (
     ("edit", A), ("edit", A), ("build", B), ("edit", B), ("promote", B), ("edit", B), ("rollback", A), ("edit", A),
     ("forward", B), ("edit", B), ("build", C), ("promote", C), ("edit", C), ("retire", C), ("gc", C), ("edit", C),
-)  # fmt: skip
+), "stores": (
+    ("edit", A), ("edit", A), ("build", ELSEWHERE), ("edit", ELSEWHERE), ("promote", ELSEWHERE), ("edit", ELSEWHERE),
+    ("rollback", A), ("edit", A), ("forward", ELSEWHERE), ("edit", ELSEWHERE), ("retire", ELSEWHERE),
+    ("gc", ELSEWHERE), ("edit", ELSEWHERE),
+)}  # fmt: skip
 """Steps with the recipe that is asked for while they are done; after a switch it is the live one's."""
 
 
-def worlds(seed: int) -> list[World]:
+def worlds(seed: int, script: str) -> list[World]:
     """What the documents are after each step: only edits change them."""
     chance, serial = random.Random(seed), iter(range(10_000))
     world: World = {}
     history = []
-    for word, _ in SCRIPT:
+    for word, _ in SCRIPTS[script]:
         if word == "edit":
             world = dict(world)
             for _ in range(3 if world else 7):
@@ -95,16 +102,18 @@ class Migration:
     seed: int
     number: int
     moments: Moments
+    name: str = "recipes"
     _clean: dict[tuple[Wanted, int], Held] = field(default_factory=dict)
 
     def run(self) -> None:
         """Live until the script's end, or until killed."""
-        history, journal = worlds(self.seed), Journal(self.root / "journal")
+        history, journal = worlds(self.seed, self.name), Journal(self.root / "journal")
+        script = SCRIPTS[self.name]
         done, begun = journal.reached()
         if self.number and done >= 0:
             self.look(done, history[done : begun + 1] or [history[done]])
-        for step in range(done + 1, len(SCRIPT)):
-            word, wanted = SCRIPT[step]
+        for step in range(done + 1, len(script)):
+            word, wanted = script[step]
             journal.note("begin", step)
             with self._index(wanted) as index:
                 self.moments.phase = word
@@ -126,14 +135,15 @@ class Migration:
             index.pause(reason="a crash")
             index.apply()
             index.resume()
-        index.apply()
+        result = index.apply()
+        assert index._stores.name == LANCE or result.embedded_texts == 0, "a move copies"
 
     def _promote(self, index: Index, _history: list[World], _step: int) -> None:
-        if live_recipe(index) != index.recipe:
+        if not is_live(index):
             index.promote()
 
     def _rollback(self, index: Index, _history: list[World], _step: int) -> None:
-        if live_recipe(index) != index.recipe:
+        if not is_live(index):
             index.rollback()
 
     _forward = _rollback
@@ -147,7 +157,7 @@ class Migration:
     def look(self, step: int, possible: list[World]) -> None:
         """What a crash left serves as it is: the alias points at one complete generation, which has every document."""
         self.moments.phase = "look"
-        with self._index(SCRIPT[step][1]) as index:
+        with self._index(SCRIPTS[self.name][step][1]) as index:
             states = Counter(item.state for item in index._catalog.generations())
             route = index._catalog.route(index.alias)
             assert states["live"] == 1, states
@@ -179,8 +189,11 @@ class Migration:
         for item in complete:
             assert_same(contents(index, item.number), self.clean(item.recipe, world, step))
         assert left_over(self.root / "catalog.db") == {"intents": 0, "garbage": 0, "leases": 0}
-        kept = {item.collection for item in current if item.state != "building"}
-        assert kept <= set(index._store.collections()) <= {item.collection for item in current}
+        for store in {item.store for item in index._catalog.generations()}:
+            here = [item for item in current if item.store == store]
+            held = set(registry.make_store(store, self.root).collections())
+            kept = {item.collection for item in here if item.state != "building"}
+            assert kept <= held <= {item.collection for item in here}
 
     def clean(self, recipe: Recipe, world: World, step: int) -> Held:
         """The points of an index that never crashed, over the same documents."""
@@ -198,17 +211,22 @@ class Migration:
         steps = Steps(self.moments)
         self.moments.phase = "open" if self.moments.phase != "look" else "look"
         wrap: Callable[..., Any] = steps.wrap
-        return Index(
+        index = Index(
             embedder=wrap(wanted.model(), "embedder"),
-            store=wrap(registry.make_store(LANCE, self.root), "store"),
+            store=wanted.store,
             catalog=wrap(registry.make_catalog(CATALOG, self.root), "catalog"),
             chunking=wanted.chunking,
             migration=settings.Migration(pilot=0.4),
             root=self.root,
         )
+        stores = index._stores
+        stores.configured = wrap(stores.configured, "store")
+        stores.open_other = lambda url: wrap(registry.make_store(url, self.root), "other")
+        return index
 
 
-def live_recipe(index: Index) -> Recipe:
-    """The recipe of the generation that the alias points at."""
-    live = index._catalog.route(index.alias).live
-    return next(item.recipe for item in index._catalog.generations() if item.number == live)
+def is_live(index: Index) -> bool:
+    """Whether the alias points at what the configuration asks for."""
+    number = index._catalog.route(index.alias).live
+    live = next(item for item in index._catalog.generations() if item.number == number)
+    return live.recipe == index.recipe and index._stores.holds(live)

@@ -68,7 +68,7 @@ def _migrate(asked: dict[str, Any]) -> dict[str, Any]:
     moments = Moments(random.Random(f"{asked['seed']} {asked['number']} kill"), asked["pending"], root / "killed")
 
     def live() -> None:
-        Migration(root, asked["seed"], asked["number"], moments).run()
+        Migration(root, asked["seed"], asked["number"], moments, asked["script"]).run()
         (root / "trace").write_text(json.dumps(moments.counts))
 
     pid = _start(live, root)

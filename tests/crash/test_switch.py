@@ -25,9 +25,9 @@ NAMED = {
 class Script:
     """One script in one folder, and the lives spent on it."""
 
-    def __init__(self, nursery: Nursery, root: Path, seed: int) -> None:
+    def __init__(self, nursery: Nursery, root: Path, seed: int, name: str = "recipes") -> None:
         root.mkdir()
-        self.nursery, self.root, self.seed, self.lives = nursery, root, seed, 0
+        self.nursery, self.root, self.seed, self.name, self.lives = nursery, root, seed, name, 0
 
     @property
     def finished(self) -> bool:
@@ -38,7 +38,7 @@ class Script:
         """One life more. Where it was killed: a moment, "" for any instant, None when it came to the end."""
         killed = self.root / "killed"
         killed.unlink(missing_ok=True)
-        about = {"root": self.root, "seed": self.seed, "number": self.lives}
+        about = {"root": self.root, "seed": self.seed, "number": self.lives, "script": self.name}
         code = self.nursery.ask("migrate", pending=pending, kill_after=kill_after, **about)["exit"]
         self.lives += 1
         words = "\n".join(path.read_text()[-6000:] for path in self.root.glob("failure-*"))
@@ -62,12 +62,14 @@ def moments(nursery: Nursery, tmp_path: Path, seed: int) -> dict[str, float]:
     }
 
 
-def kill_everywhere(nursery: Nursery, tmp_path: Path, seed: int, pending: dict[str, float]) -> int:
+def kill_everywhere(
+    nursery: Nursery, tmp_path: Path, seed: int, pending: dict[str, float], name: str = "recipes"
+) -> int:
     """Kill at each of the moments, in script after script. Returns the number of kills."""
     kills, script, first = 0, None, seed
     while pending:
         if script is None or script.finished:
-            script, seed = Script(nursery, tmp_path / f"script-{seed}", seed), seed + 1
+            script, seed = Script(nursery, tmp_path / f"script-{seed}", seed, name), seed + 1
             assert seed < first + 40, f"never reached: {sorted(pending)}"
         moment = script.live(pending)
         if moment is not None:

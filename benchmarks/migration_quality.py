@@ -269,6 +269,10 @@ def bridges(pair: Pair) -> list[str]:
         lines.append(line_of("naive swap: new queries, old vectors", swap, nothing, after))
     else:
         lines.append("| naive swap: new queries, old vectors | impossible: other dimensions | | | |")
+    lines += [
+        line_of(f"two-stage: the old best {depth} in the new model's order", two_stage(pair, depth), nothing, after)
+        for depth in (20, 50, DEPTH)
+    ]
     for kind in KINDS:
         try:
             there = fit(kind, pair.new_documents[pairs], pair.old_documents[pairs], seed=0)
@@ -292,6 +296,14 @@ def bridges(pair: Pair) -> list[str]:
         lines.append(line_of(f"{kind}: new queries, mapped vectors", documents, nothing, after, back_held))
         lines.append(f"| **{kind}: decided** | weight {decided.weight:g}: {decided.reason} | | | |")
     return lines
+
+
+def two_stage(pair: Pair, depth: int) -> Floats:
+    """Candidates of the old index, order of the new model: no vector of the corpus is new but the candidates'."""
+    candidates = np.argsort(-pair.old, axis=1, kind="stable")[:, :depth]
+    scores = np.full(pair.old.shape, -np.inf)
+    np.put_along_axis(scores, candidates, np.take_along_axis(pair.new, candidates, axis=1), axis=1)
+    return ndcg(scores, pair.grades)
 
 
 def line_of(name: str, values: Floats, nothing: Floats, after: Floats, held: str = " | ") -> str:

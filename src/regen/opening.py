@@ -43,7 +43,7 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         index=settings.index,
         promote=settings.migration.promote,
         migration=Migration(**settings.migration.model_dump(include={"strategy", "pilot", "throttle", "drain"})),
-        evaluation=_evaluation(settings),
+        evaluation=evaluation_settings(settings),
         keep_queries=settings.usage.keep_queries,
         rollout=settings.rollout.given(),
         rerank=None if settings.rerank is None else settings.rerank.model_dump(),
@@ -59,7 +59,7 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
     )
 
 
-def _evaluation(settings: Settings) -> EvaluationSettings | None:
+def evaluation_settings(settings: Settings) -> EvaluationSettings | None:
     """What candidates are measured by; None where the file says nothing of it: the defaults."""
     if not settings.gate and settings.evaluation == type(settings.evaluation)():
         return None

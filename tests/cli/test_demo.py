@@ -16,7 +16,9 @@ from regen.ports.catalog import Generation
 
 SUBJECTS = ["bread", "rivers", "chess", "volcanoes", "bicycles", "clouds", "violins", "spiders"]
 CHANGES = ["edit", "rename", "delete", "metadata", "access", "restore", "sync"]
-UPGRADE = ["plan", "build", "promote", "edit more", "rollback", "forward", "consider"]
+UPGRADE = [
+    "queries", "plan", "build", "evaluate", "promote", "edit more", "rollback", "forward", "refuse", "consider",
+]  # fmt: skip
 STEPS = ["index", *CHANGES, *UPGRADE, "verify"]
 
 
@@ -76,6 +78,28 @@ def test_it_is_readable_and_leaves_a_project(folder: Path) -> None:
     status = json.loads(told.stdout)
     assert (status["live"], status["notes"]) == (2, [])
     assert [item["state"] for item in status["generations"]] == ["retained", "live"]
+
+
+def test_a_judged_collection(folder: Path) -> None:
+    """A folder in BEIR's form is measured by its own queries; where these cannot tell, the gate is overruled aloud."""
+    beir = folder.parent / "beir"
+    beir.mkdir()
+    texts = {f"{subject}-{part}": f"{subject} in chapter {part}. " * 8 for subject in SUBJECTS for part in range(4)}
+    records = [json.dumps({"_id": name, "title": name, "text": text}) for name, text in texts.items()]
+    (beir / "corpus.jsonl").write_text("\n".join(records))
+    asked = [json.dumps({"_id": subject, "text": subject}) for subject in SUBJECTS]
+    (beir / "queries.jsonl").write_text("\n".join(asked))
+    rows = [f"{subject}\t{subject}-{part}\t1" for subject in SUBJECTS for part in range(2)]
+    (beir / "qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]))
+    before = {path: path.read_bytes() for path in beir.iterdir()}
+    data = json.loads(run(str(beir), "--json").stdout)
+    assert data["passed"], [check for step in data["steps"] for check in step["checks"] if not check["passed"]]
+    steps = {step["step"]: step for step in data["steps"]}
+    assert "16 judgments" in steps["queries"]["done"]
+    assert f"on {len(SUBJECTS)} judged queries" in steps["evaluate"]["told"][0]
+    assert any("--force" in check["text"] for check in steps["promote"]["checks"])
+    assert (folder.parent / ".demo/evaluation.html").read_text().startswith("<!DOCTYPE html>")
+    assert {path: path.read_bytes() for path in beir.iterdir()} == before
 
 
 def test_lost_edits_are_noticed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def demo(
     bench = _bench(docs, folder)
     if not session.json:
         show(opening_lines(bench.title, folder))
-    steps = _play(session, bench)
+    steps = _play(session, bench, folder)
     passed = all(step.passed for step in steps)
     data = {"folder": str(folder), "passed": passed, "steps": [step.to_dict() for step in steps]}
     session.answer(data, closing_lines(steps, time.perf_counter() - started, folder, docs))
@@ -48,19 +48,22 @@ def demo(
 
 
 def _bench(docs: Path | None, folder: Path) -> Bench:
-    from regen.cli.demo_bench import FolderBench, LibraryBench  # noqa: PLC0415 - heavy; only when this verb runs
+    from regen.cli.demo_beir import JudgedBench, is_judged  # noqa: PLC0415 - heavy; only when this verb runs
+    from regen.cli.demo_bench import FolderBench, LibraryBench  # noqa: PLC0415 - likewise
 
-    return LibraryBench(folder) if docs is None else FolderBench(docs, folder)
+    if docs is None:
+        return LibraryBench(folder)
+    return JudgedBench(docs, folder) if is_judged(docs) else FolderBench(docs, folder)
 
 
-def _play(session: Session, bench: Bench) -> list[Step]:
+def _play(session: Session, bench: Bench, folder: Path) -> list[Step]:
     """Run all steps, showing each when it is done."""
     from regen.cli.demo_script import Demonstration  # noqa: PLC0415 - heavy; only when this verb runs
     from regen.cli.rendering_demo import heading_before, step_lines  # noqa: PLC0415 - likewise
 
     done: list[Step] = []
     with bench.open() as index:
-        steps = Demonstration(bench, index).steps
+        steps = Demonstration(bench, index, folder).steps
         with session.progress() as progress:
             running = steps(progress)
             done.append(next(running))

@@ -9,7 +9,7 @@ import json
 import platform
 import shutil
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,11 +17,13 @@ from typing import Any, Final, Protocol
 
 import regen
 from regen import registry
-from regen.cli.demo_folder import SMALL_MODEL, config_text
+from regen.cli.demo_folder import SMALL_MODEL, Gate, config_text
+from regen.cli.demo_judged import Collected, beginning, collect_starter
 from regen.cli.quantities import counted
 from regen.config import detect, load_settings
 from regen.core.documents import Document
 from regen.errors import ConfigError
+from regen.opening import evaluation_settings
 from regen.ports import KnownStamps, ScanBatch, Source
 
 _SCAN_BATCH: Final = 1000
@@ -44,6 +46,15 @@ class Bench(Protocol):
     @property
     def graded(self) -> Sequence[tuple[str, str]]:
         """Questions with the id of what answers them (or of what that belongs to); those of ``questions`` first."""
+        ...
+
+    @property
+    def gate(self) -> Gate:
+        """What the larger model is measured by."""
+        ...
+
+    def collect(self, index: regen.Index) -> Collected:
+        """See to it that the judged collection of the gate is there."""
         ...
 
     def open(self) -> regen.Index:
@@ -123,9 +134,102 @@ def _read(source: Source) -> dict[str, Document]:
     return {document.id: document for batch in source.scan(_Nothing()) for document in batch.documents}
 
 
-class LibraryBench:
-    """Every public docstring of the Python that runs this, read once and edited in memory."""
+class MemoryBench:
+    """Documents that are read once and edited in memory."""
 
+    title: str
+    questions: Sequence[tuple[str, str]] = ()
+    graded: Sequence[tuple[str, str]] = ()
+    gate = Gate()
+
+    def __init__(self, folder: Path, source: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._settings = dict(source)
+        self._source = _Editable(str(source["kind"]), {})
+
+    def open(self) -> regen.Index:
+        """The index of .demo/regen.yaml, with the editable documents in the place of the real ones."""
+        self._source.documents = _read(registry.make_source(self._settings, self._folder))
+        return self.reopen(SMALL_MODEL)
+
+    def reopen(self, model: str) -> regen.Index:
+        """The same after regen.yaml has been edited."""
+        text = config_text(json.dumps(self._settings), model, self.gate)
+        (self._folder / "regen.yaml").write_text(text, encoding="utf-8")
+        return self.consider(model)
+
+    def consider(self, model: str) -> regen.Index:
+        """The same with a model that regen.yaml does not name."""
+        settings = load_settings(self._folder / "regen.yaml")
+        return regen.Index(
+            source=self._source,
+            embedder=model,
+            store=settings.store.url,
+            catalog=settings.catalog.url,
+            alias=settings.alias,
+            text=settings.text,
+            chunking=settings.chunking.build(),
+            evaluation=evaluation_settings(settings),
+            root=settings.root,
+        )
+
+    def collect(self, index: regen.Index) -> Collected:
+        """Titles and headings, and the questions whose answers are known."""
+        return collect_starter(index, self._folder, self.documents(), self._known_answers())
+
+    def documents(self) -> list[Document]:
+        """Those that may be changed."""
+        return sorted(self._source.documents.values(), key=lambda document: -len(document.text))[:50]
+
+    def questions_for(self, document: Document) -> Sequence[str]:
+        """Its own beginning: nobody knows what else it answers."""
+        return [beginning(document)]
+
+    def takes_labels(self, document: Document) -> bool:  # noqa: ARG002 - any does
+        """In memory every document can."""
+        return True
+
+    def named_by_id(self, document: Document) -> bool:  # noqa: ARG002 - none is
+        """The title is kept apart from the id."""
+        return False
+
+    def append(self, doc_id: str, paragraph: str) -> None:
+        """Add a paragraph to the end of a document."""
+        self._change(doc_id, text=f"{self._source.documents[doc_id].text}\n\n{paragraph}\n")
+
+    def rename(self, doc_id: str) -> str:
+        """Give a document another id; its text and title stay."""
+        renamed = f"{doc_id}_renamed"
+        self._source.documents[renamed] = replace(self._source.documents.pop(doc_id), id=renamed)
+        return renamed
+
+    def delete(self, doc_id: str) -> None:
+        """Remove a document."""
+        del self._source.documents[doc_id]
+
+    def label(self, doc_id: str, key: str, value: str) -> None:
+        """Set a metadata key."""
+        self._change(doc_id, metadata={**self._source.documents[doc_id].metadata, key: value})
+
+    def restrict(self, doc_id: str, principals: list[str]) -> None:
+        """Let only these principals see a document."""
+        self._change(doc_id, access=principals)
+
+    def _change(self, doc_id: str, **changes: Any) -> None:
+        self._source.documents[doc_id] = replace(self._source.documents[doc_id], **changes)
+
+    def _known_answers(self) -> dict[str, list[str]]:
+        """The documents that answer each question of ``graded``: what it names, and the parts of that."""
+        return {
+            question: [name for name in self._source.documents if name == expected or name.startswith(f"{expected}.")]
+            for question, expected in self.graded
+        }
+
+
+class LibraryBench(MemoryBench):
+    """Every public docstring of the Python that runs this."""
+
+    gate = Gate(bound="min_lift: 0.0", must_win=True)
     title = f"the documentation of Python {platform.python_version()}"
     questions: Sequence[tuple[str, str]] = (
         ("how do I read command line arguments", "argparse"),
@@ -175,80 +279,23 @@ class LibraryBench:
     }
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._source = _Editable("docstrings", {})
-
-    def open(self) -> regen.Index:
-        """The index of .demo/regen.yaml, with the editable documents in the place of the real ones."""
-        self._source.documents = _read(registry.make_source({"kind": "docstrings"}, self._folder))
-        return self.reopen(SMALL_MODEL)
-
-    def reopen(self, model: str) -> regen.Index:
-        """The same after regen.yaml has been edited."""
-        (self._folder / "regen.yaml").write_text(config_text("{kind: docstrings}", model), encoding="utf-8")
-        return self.consider(model)
-
-    def consider(self, model: str) -> regen.Index:
-        """The same with a model that regen.yaml does not name."""
-        settings = load_settings(self._folder / "regen.yaml")
-        return regen.Index(
-            source=self._source,
-            embedder=model,
-            store=settings.store.url,
-            catalog=settings.catalog.url,
-            alias=settings.alias,
-            text=settings.text,
-            chunking=settings.chunking.build(),
-            root=settings.root,
-        )
+        super().__init__(folder, {"kind": "docstrings"})
 
     def documents(self) -> list[Document]:
         """A few well-known ones, then those with the longest texts."""
         known = self._source.documents
         telling = [known[doc_id] for doc_id in self._TELLING if doc_id in known]
-        return telling + sorted(known.values(), key=lambda document: -len(document.text))[:50]
+        return telling + super().documents()
 
     def questions_for(self, document: Document) -> Sequence[str]:
         """The question that a well-known one answers, else its own beginning."""
         return [self._TELLING.get(document.id, ""), beginning(document)]
 
-    def takes_labels(self, document: Document) -> bool:  # noqa: ARG002 - any does
-        """In memory every document can."""
-        return True
-
-    def named_by_id(self, document: Document) -> bool:  # noqa: ARG002 - none is
-        """The title is kept apart from the id."""
-        return False
-
-    def append(self, doc_id: str, paragraph: str) -> None:
-        """Add a paragraph to the end of a document."""
-        self._change(doc_id, text=f"{self._source.documents[doc_id].text}\n\n{paragraph}\n")
-
-    def rename(self, doc_id: str) -> str:
-        """Give a document another id; its text and title stay."""
-        renamed = f"{doc_id}_renamed"
-        self._source.documents[renamed] = replace(self._source.documents.pop(doc_id), id=renamed)
-        return renamed
-
-    def delete(self, doc_id: str) -> None:
-        """Remove a document."""
-        del self._source.documents[doc_id]
-
-    def label(self, doc_id: str, key: str, value: str) -> None:
-        """Set a metadata key."""
-        self._change(doc_id, metadata={**self._source.documents[doc_id].metadata, key: value})
-
-    def restrict(self, doc_id: str, principals: list[str]) -> None:
-        """Let only these principals see a document."""
-        self._change(doc_id, access=principals)
-
-    def _change(self, doc_id: str, **changes: Any) -> None:
-        self._source.documents[doc_id] = replace(self._source.documents[doc_id], **changes)
-
 
 class FolderBench:
     """A copy of the matching files of a folder, edited as files. The folder itself is only read."""
 
+    gate = Gate()
     questions: Sequence[tuple[str, str]] = ()
     graded: Sequence[tuple[str, str]] = ()
 
@@ -283,8 +330,12 @@ class FolderBench:
 
     def _open(self, name: str, model: str) -> regen.Index:
         source = f"{{kind: files, path: docs, glob: {json.dumps(self._globs)}}}"
-        (self._folder / name).write_text(config_text(source, model), encoding="utf-8")
+        (self._folder / name).write_text(config_text(source, model, self.gate), encoding="utf-8")
         return regen.open(self._folder / name)
+
+    def collect(self, index: regen.Index) -> Collected:
+        """Titles and headings."""
+        return collect_starter(index, self._folder, self.documents(), {})
 
     def documents(self) -> list[Document]:
         """Markdown first, for its front matter; the longest first."""
@@ -338,8 +389,3 @@ class FolderBench:
         # Bytes, so that the line ends of the text itself stay what they are.
         added = f"---\n{line}\n".encode()
         path.write_bytes(added + rest if first.rstrip() == b"---" else added + b"---\n" + data)
-
-
-def beginning(document: Document) -> str:
-    """The title and the first words of a document."""
-    return f"{document.metadata.get('title', '')}: {' '.join(document.text[:400].split())[:200]}"

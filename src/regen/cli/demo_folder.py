@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,8 @@ NAME: Final = ".demo"
 SMALL_MODEL: Final = "wordllama/l2-supercat-64"
 MIDDLE_MODEL: Final = "wordllama/l2-supercat-128"
 LARGE_MODEL: Final = "wordllama/l2-supercat-256"
+REPORT: Final = "evaluation.html"
+"""The page about the evaluation."""
 _MARK: Final = ".made-by-regen-demo"
 
 
@@ -33,9 +37,32 @@ def fresh_folder(parent: Path) -> Path:
     return folder
 
 
-def config_text(source: str, model: str) -> str:
-    """The regen.yaml of the demo, around the lines of its source and its model. It loads as it stands."""
-    return _CONFIG.format(source=source, model=model)
+def config_text(source: str, model: str, gate: Gate) -> str:
+    """The regen.yaml of the demo, around the lines of its source, its model and its gate. It loads as it stands."""
+    return _CONFIG.format(
+        source=source,
+        model=model,
+        chunking=gate.chunking,
+        name=gate.name,
+        queries=json.dumps(gate.queries),
+        qrels=json.dumps(gate.qrels),
+        bound=gate.bound,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the larger model is measured by: a judged collection's name and files, and the bound for nDCG@10.
+
+    ``must_win``: on these queries the larger model is known to be better. ``chunking`` is that of the documents.
+    """
+
+    name: str = "starter"
+    queries: str = "eval/queries.jsonl"
+    qrels: str = "eval/qrels.tsv"
+    bound: str = "max_drop: 0.02"
+    must_win: bool = False
+    chunking: str = "{kind: markdown, max_tokens: 128}"
 
 
 _CONFIG: Final = """\
@@ -44,8 +71,12 @@ version: 1
 alias: demo
 source: {source}
 text: "{{title}}\\n{{text}}"
-chunking: {{kind: markdown, max_tokens: 128}}
+chunking: {chunking}
 embedding: {{model: {model}}}
 store: {{url: "lancedb://vectors"}}
 catalog: {{url: "sqlite:///catalog.db"}}
+evaluation:
+  collections: [{{name: {name}, queries: {queries}, qrels: {qrels}}}]
+gate:
+  - {{measure: "nDCG@10", {bound}}}
 """

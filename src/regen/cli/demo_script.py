@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import regen
@@ -29,8 +30,9 @@ _MOST_EMBEDDED_BY_AN_EDIT: Final = 3
 class Demonstration:
     """Runs the steps over a bench's documents: each changes the source, syncs, and looks whether search followed."""
 
-    def __init__(self, bench: Bench, index: regen.Index) -> None:
+    def __init__(self, bench: Bench, index: regen.Index, folder: Path) -> None:
         self._bench = bench
+        self._folder = folder
         self._index = index
         self._used: set[str] = set()
         self._questions: dict[str, str] = {}
@@ -48,7 +50,7 @@ class Demonstration:
         yield from self._labelling()
         yield self._restore(edited, first_revision)
         yield self._rest()
-        yield from Upgrade(self._bench, self._index, edited.id).steps(progress)
+        yield from Upgrade(self._bench, self._index, edited.id, self._folder).steps(progress)
         yield self._verify()
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────

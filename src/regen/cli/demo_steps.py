@@ -21,13 +21,14 @@ class Check:
 
 @dataclass(slots=True)
 class Step:
-    """One thing done: what, to what, at what cost, and what was then checked."""
+    """One thing done: what, to what, at what cost, what else to tell, and what was then checked."""
 
     name: str
     done: str
     result: SyncResult | None = None
     checks: list[Check] = field(default_factory=list)
     search: SearchResult | None = None
+    told: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -40,6 +41,7 @@ class Step:
             "step": self.name,
             "done": self.done,
             "cost": None if self.result is None else self.result.to_dict(),
+            "told": self.told,
             "checks": [asdict(check) for check in self.checks],
         }
 

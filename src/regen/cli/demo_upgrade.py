@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
 import regen
 from regen.cli.demo_bench import Bench
 from regen.cli.demo_folder import LARGE_MODEL, MIDDLE_MODEL, SMALL_MODEL
+from regen.cli.demo_gate import Gatekeeper
 from regen.cli.demo_steps import Check, Step, embedded, found, quoted, rank_of
 from regen.cli.quantities import count, counted, duration
 from regen.core.plan import Plan
@@ -68,27 +70,33 @@ class Upgrade:
     """Moves the demo's index from a small model to a larger one and back, and looks whether anything is lost.
 
     ``edited`` is the document that is edited meanwhile; searches are asked of ``index``, which knows of no upgrade.
+    The report of the evaluation goes to ``folder``.
     """
 
-    def __init__(self, bench: Bench, index: regen.Index, edited: str) -> None:
+    def __init__(self, bench: Bench, index: regen.Index, edited: str, folder: Path) -> None:
         self._bench = bench
         self._index = index
         self._edited = edited
+        self._gate = Gatekeeper(bench, folder)
         self._before: list[int | None] = []
 
     def steps(self, progress: OnProgress | None = None) -> Iterator[Step]:
         """All steps in order; at the end the larger model answers, and regen.yaml names it."""
+        gate = self._gate
+        yield gate.collect(self._index)
         with self._bench.reopen(LARGE_MODEL) as upgraded:
             plan = upgraded.plan()
             yield self._plan(plan)
             self._before = self._ranks()
             yield self._build(upgraded, plan, progress)
+            yield gate.evaluate(upgraded, 2, progress)
             yield self._promote(upgraded)
             if self._bench.graded:
                 yield self._compare()
             yield self._edit()
             yield self._rollback()
             yield self._forward(upgraded)
+            yield gate.refuse(upgraded)
         yield self._smaller()
 
     # ── the steps ───────────────────────────────────────────────────────────────────────────────────────────
@@ -128,11 +136,14 @@ class Upgrade:
         ])  # fmt: skip
 
     def _promote(self, upgraded: regen.Index) -> Step:
-        result, seconds = _timed(lambda: upgraded.promote(reason=f"{LARGE_MODEL} instead of {SMALL_MODEL}"))
+        started = time.perf_counter()
+        result, let_through = self._gate.promote(upgraded, 2, f"{LARGE_MODEL} instead of {SMALL_MODEL}")
+        seconds = time.perf_counter() - started
         answered = self._index.search(MEANWHILE_ASKED, k=_K)
         rank = rank_of(answered, self._edited, saying=MEANWHILE_SAYS)
         spaces = {hit.space for hit in answered.hits}
         return Step("promote", f"generation {result.live} answers from now on ({duration(seconds)})", checks=[
+            *let_through,
             Check(answered.generation == result.live == 2, "the application's open index is answered by generation 2"),
             Check(spaces == {result.space}, "the query was embedded by the new model, the hits are of its space"),
             Check(rank is not None, f"the edit made meanwhile is {_told(rank)}"),
@@ -172,7 +183,9 @@ class Upgrade:
         ])  # fmt: skip
 
     def _forward(self, upgraded: regen.Index) -> Step:
-        result, seconds = _timed(lambda: upgraded.promote(2, reason="and forward again"))
+        started = time.perf_counter()
+        result, _ = self._gate.promote(upgraded, 2, "and forward again")
+        seconds = time.perf_counter() - started
         rank = self._rank(AFTERWARDS_ASKED, AFTERWARDS_SAYS)
         return Step("forward", f"generation {result.live} again ({duration(seconds)}), as fresh as it was", checks=[
             Check(rank is not None, f"the last edit is {_told(rank)}"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
 
+from regen.cli.demo_folder import REPORT
 from regen.cli.demo_steps import Check, Step
 from regen.cli.layout import bad, good, hint, listed
 from regen.cli.quantities import counted, duration, money
@@ -16,7 +18,11 @@ from regen.core.results import SearchResult, SyncResult
 _INDENT = " " * 12
 _SHORTEST = 30
 _SHOWN = 3
-_UPGRADE = frozenset({"plan", "build", "promote", "compare", "edit more", "rollback", "forward", "consider"})
+_WIDTH = 80
+_UPGRADE = frozenset({
+    "queries", "plan", "build", "evaluate", "promote", "compare", "edit more", "rollback", "forward", "refuse",
+    "consider",
+})  # fmt: skip
 _CHANGES = frozenset({"edit", "rename", "delete", "metadata", "access", "restore", "sync"})
 
 
@@ -40,7 +46,7 @@ def _part(step: Step) -> str:
     if step.name in _CHANGES:
         return "Change the source, sync, and watch search follow"
     if step.name in _UPGRADE:
-        return "Change the model beside the live index, switch, go back"
+        return "Change the model: build, measure, switch, go back"
     return "Index" if step.name == "index" else "Prove it"
 
 
@@ -51,6 +57,8 @@ def step_lines(step: Step) -> Iterator[Text]:
         yield from _answer_lines(step.search)
     if step.result is not None:
         yield Text.assemble(_INDENT, (_cost(step.result), "dim"))
+    for text in step.told:
+        yield from (Text(_INDENT + line, style="dim") for line in textwrap.wrap(text, _WIDTH - len(_INDENT)))
     yield from map(_check_line, step.checks)
 
 
@@ -95,7 +103,8 @@ def closing_lines(steps: Sequence[Step], seconds: float, folder: Path, docs: Pat
     config = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     question = "walk through a folder" if docs is None else "a question of yours"
     yield hint(f'ask it yourself:     regen search "{question}" --config {config}/regen.yaml')
-    if docs is not None:
+    if (folder / "docs").is_dir():
         yield hint(f"edit files there:    regen sync --watch --config {config}/regen.yaml")
+    yield hint(f"what was measured:   {config}/{REPORT} in a browser; regen evaluate makes it again")
     yield hint(f"who switched, when:  regen history --config {config}/regen.yaml")
     yield hint("index your own:      regen init FOLDER, then regen sync")

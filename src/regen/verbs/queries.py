@@ -45,8 +45,8 @@ class QueryVerbs:
         """Add so many proposals of each origin to a review file; a report for each that was asked for.
 
         ``titles`` are titles and headings of documents, ``written`` queries come from the configured writer,
-        ``clicked`` from the query log. What the file holds already is not proposed again. Documents are read in pages. Raises
-        EvaluationError for a file that cannot be read, ConfigError without a writer, JudgeError when it fails.
+        ``clicked`` from the query log. What the file holds already is not proposed again. Documents are read in pages.
+        Raises EvaluationError for a file that cannot be read, ConfigError without a writer, JudgeError when it fails.
         """
         from regen.quality.starter import add_clicked, add_known_items, add_written  # noqa: PLC0415 - heavy
 

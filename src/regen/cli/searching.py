@@ -39,7 +39,9 @@ def search(
         str | None, typer.Option("--key", metavar="WHO", help="The caller: a rollout always treats one alike.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also tell how the answer came about.")] = False,
-    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Use the configured reranker, or do not.")] = True,
+    rerank: Annotated[
+        bool, typer.Option("--rerank/--no-rerank", help="Use the configured reranker, or do not.")
+    ] = True,
     unrestricted: Annotated[
         bool, typer.Option("--unrestricted", help="Search everything, whoever may see it.")
     ] = False,

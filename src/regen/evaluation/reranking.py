@@ -46,14 +46,16 @@ def judge_reranking(
     """Decide by one ``measure``, on each collection: its mean must surely rise, by the gate's own test.
 
     The baseline of ``queries`` is without the reranker, the candidate with it. Where it is worse, or where the queries
-    are too few to tell, it does not help. Raises EvaluationError for a measure that was not computed.
+    are too few to tell, it does not help. Where nothing changes it does not either, though the gate would let an equal
+    generation pass: it would cost time for nothing. Raises EvaluationError for a measure that was not computed.
     """
     decision = judge(queries, [MeasureCondition(measure, "min_lift", 0.0)], seed=seed)
+    judged = [row for row in decision.comparisons if row.condition is not None]
     names = list(dict.fromkeys(name for outcome in queries for name in outcome.candidate))
     return RerankJudgement(
         model=model,
         generation=generation,
-        helps=decision.verdict == "promote",
+        helps=decision.verdict == "promote" and all(row.delta > 0 for row in judged),
         reason="; ".join(decision.reasons),
         measure=measure,
         without={name: _mean(queries, name, "baseline") for name in names},

@@ -69,7 +69,7 @@ def judge_reranker(
         depth=depth,
         milliseconds={name: float(np.percentile(times, share)) for name, share in (("p50", 50), ("p95", 95))},
         failures=len(errors),
-        notes=_notes(reranking, depth, errors),
+        notes=_notes(reranking, depth, runner.offered, errors),
     )
     if depth < FEWEST:
         found = too_slow(found, reranking.settings.budget_ms)
@@ -96,13 +96,16 @@ class _Runner:
     progress: OnProgress | None
     collections: Sequence[JudgedCollection]
     done: int = 0
+    offered: int = 0
 
     def affordable(self) -> int:
         """How many texts fit the budget here, measured on the first queries' own candidates."""
         self.reranking.warm()
         depth = 0
         for query in self.collections[0].judged[:TRIED]:
-            depth = self.reranking.affordable(query.text, self._candidates(query))
+            hits = self._candidates(query)
+            self.offered = max(self.offered, len(hits))
+            depth = self.reranking.affordable(query.text, hits)
         return depth
 
     def run(self, collection: JudgedCollection, depth: int) -> _Sides:
@@ -159,9 +162,9 @@ def _outcomes(collection: JudgedCollection, sides: _Sides, measures: Sequence[st
     ]
 
 
-def _notes(reranking: Reranking, depth: int, errors: Sequence[RegenError]) -> tuple[str, ...]:
+def _notes(reranking: Reranking, depth: int, offered: int, errors: Sequence[RegenError]) -> tuple[str, ...]:
     settings, notes = reranking.settings, []
-    if depth < settings.depth:
+    if depth < min(settings.depth, offered):
         notes.append(
             f"judged with {max(depth, FEWEST)} texts a query: {settings.budget_ms:g} ms allow no more here, "
             f"of the {settings.depth} that rerank.depth asks for"

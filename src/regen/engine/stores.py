@@ -57,7 +57,8 @@ def behind_the_others(
     well = [generation.told for generation in tried if generation.number not in failed]
     if isinstance(error, RegenError) and len(tried) > 1:
         told = ", ".join(generation.told for generation, _ in failures)
-        rest = f"{', '.join(well)} is in step and goes on" if well else "none of the others fared better"
+        verbs = "is in step and goes on" if len(well) == 1 else "are in step and go on"
+        rest = f"{', '.join(well)} {verbs}" if well else "none of the others fared better"
         error.message = f"{told} could not be brought in step; {rest}: {error.message}"
         error.message = "; ".join([error.message, *notes])
         if retained := [generation.number for generation, _ in failures if generation.state == "retained"]:

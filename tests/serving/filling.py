@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,19 +26,24 @@ QUERIES = ("river stone", "teacher in the garden", "winter music", "the copper b
 
 
 class CountingStore(MemoryStore):
-    """Counts what it is asked, by collection; may be told to fail."""
+    """Counts what it is asked, by collection; may be told to fail, or to do something just before or after."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[str] = []
         self.failing: str | None = None
+        self.before: dict[str, Callable[[], object]] = {}
+        self.after: dict[str, Callable[[], object]] = {}
 
     def search(self, collection: str, *args: Any, **more: Any) -> list[StoreHit]:
         """As a memory store does."""
         self.asked.append(collection)
         if collection == self.failing:
             raise OSError("out of order")
-        return super().search(collection, *args, **more)
+        self.before.pop(collection, lambda: None)()
+        found = super().search(collection, *args, **more)
+        self.after.pop(collection, lambda: None)()
+        return found
 
 
 def text(seed: int) -> str:

@@ -51,7 +51,7 @@ def test_a_bridge_helps_a_weak_model_until_the_backfill_ends() -> None:
         state = rollout.state
         assert state["naive"] < state["nothing"]
         assert 0 < state["weight"] == rollout.weight
-        served, live = (quality(index, judged("cranfield"), **asked) for asked in ({}, {"generation": 1}))
+        served, live = quality(index, judged("cranfield")), quality(index, judged("cranfield"), generation=1)
         assert served > live + 0.01
         sample = index._catalog.counts(2).documents
         assert 900 < sample < 1_200

@@ -68,6 +68,16 @@ def test_in_between(world: Filling, share: float) -> None:
     assert spaces == {world.generation(n).recipe.space for n in (1, 2)}
 
 
+def test_a_filter_that_meets_nothing_migrated(world: Filling) -> None:
+    """Then the list is the old one, scores included, whatever earlier searches have taught."""
+    world.place(ALL[1::2])
+    for query in QUERIES:
+        world.search(query)
+    for query in QUERIES:
+        assert plain(world.search(query, where={"lang": "en"})) == world.pure(1, query, where={"lang": "en"}) != []
+        assert plain(world.search(query, where={"lang": "de"})) == world.pure(2, query, where={"lang": "de"}) != []
+
+
 def test_one_store_query_more(world: Filling) -> None:
     """One to each collection, whatever share is migrated."""
     world.place(ALL[:30])
@@ -88,6 +98,30 @@ def test_an_edited_document_is_not_migrated(world: Filling) -> None:
     hits = [hit for hit in world.search("river stone", 20) if hit.doc_id == "d001"]
     assert {hit.generation for hit in hits} == {2}
     assert all("iver stone" in hit.text for hit in hits)
+
+
+def test_a_document_that_is_placed_while_it_is_searched_for(world: Filling) -> None:
+    """Placed after the new store was asked and before the fence looked: the old generation still answers it."""
+    world.place(ALL[1:])
+    query = text(0)
+    world.store.after[world.generation(2).collection] = lambda: world.place(["d000"])
+    hits = [hit for hit in world.search(query, 20) if hit.doc_id == "d000"]
+    assert hits
+    assert {hit.generation for hit in hits} == {1}
+    assert {hit.generation for hit in world.search(query, 20) if hit.doc_id == "d000"} == {2}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_document_that_is_edited_while_it_is_searched_for(world: Filling, when: str) -> None:
+    """Edited around the new store's answer: it is shown once, of one revision, by one generation."""
+    world.place(ALL)
+    query, edited = text(0), Document("d000", text(0) + " Edited now.", {"lang": "en"}, ["team"])
+    getattr(world.store, when)[world.generation(2).collection] = lambda: world.index.upsert([edited])
+    hits = [hit for hit in world.search(query, 20) if hit.doc_id == "d000"]
+    assert hits
+    assert {hit.generation for hit in hits} == {1}
+    assert len({hit.revision for hit in hits}) == 1
+    assert not any("Edited" in hit.text for hit in hits)
 
 
 def test_deleted_and_revoked(world: Filling) -> None:

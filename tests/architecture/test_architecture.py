@@ -115,7 +115,9 @@ def test_functions_and_modules_stay_readable() -> None:
     assert [name for name, source in sources.items() if len(source.splitlines()) > 500] == []
 
 
-@pytest.mark.parametrize("kind", [registry.SOURCES, registry.EMBEDDERS, registry.STORES, registry.CATALOGS])
+@pytest.mark.parametrize(
+    "kind", [registry.SOURCES, registry.EMBEDDERS, registry.STORES, registry.CATALOGS, registry.RERANKERS]
+)
 def test_every_name_of_the_registry_leads_somewhere(kind: registry.Kind) -> None:
     """The strings by which adapters are known name modules and classes that exist, or an extra that brings them."""
     for adapter in kind.adapters.values():

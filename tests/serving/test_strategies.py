@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.serving.filling import QUERIES, Filling, filling, plain, text
 
 from regen import Document, Index
-from regen.core.results import Progress, SyncResult
+from regen.core.results import Progress, SearchResult, SyncResult
 from regen.embedders.hashing import HashingEmbedder
 from regen.engine import probes
 from regen.engine.settings import Migration
@@ -245,6 +246,7 @@ def test_the_queue_is_bounded_and_holds_each_once() -> None:
     assert waited(lambda: queue._busy)
     queue.want(2, ["a", "b", "a", "b"])
     queue.want(2, ["c", "d", "e"])
+    queue.want(2, ["a", "c"])
     going.append(True)
     assert queue.settle(5.0)
     queue.close()
@@ -268,6 +270,18 @@ def test_a_bridge_that_is_not_better_is_off(tmp_path: Path) -> None:
         assert world.generation(2).state == "ready"
 
 
+def test_a_bridge_is_decided_once(tmp_path: Path) -> None:
+    """A build that is stopped and goes on does not fit and measure again; status tells meanwhile why it is off."""
+    with filling(tmp_path, migration=Migration("bridge"), evaluation=EVALUATION) as world:
+        world.create()
+        world.index._migrating.begin(world.generation(2))
+        assert any("bridge to generation 2: off: " in note for note in world.index.status().notes)
+        asked = len(world.new.calls)
+        assert world.index._migrating.begin(world.generation(2)).notes == []
+        assert (len(world.index.rollouts()), len(world.new.calls)) == (1, asked)
+        assert plain(world.search(QUERIES[0])) == world.pure(1, QUERIES[0])
+
+
 def settled(world: Filling) -> bool:
     """Whether the background has placed what waited."""
     queue = world.index._on_read
@@ -289,3 +303,24 @@ def waited(condition: object, seconds: float = 10.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_on_read_places_what_users_are_shown(tmp_path: Path) -> None:
+    """A reranker looks at more candidates than users are shown; those that it drops are not embedded."""
+
+    class Backwards:
+        def candidates(self, k: int) -> int:
+            return 10 * k
+
+        def rerank(self, _query: str, result: SearchResult, k: int) -> SearchResult:
+            return replace(result, hits=result.hits[::-1][:k])
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+    with filling(tmp_path, migration=Migration("on_read")) as world:
+        applied(world.index)
+        world.index._reader.reranking = Backwards()  # type: ignore[assignment]
+        shown = {hit.doc_id for hit in world.search(QUERIES[0], 3)}
+        assert settled(world)
+        assert placed(world) == shown

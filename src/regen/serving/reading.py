@@ -198,7 +198,10 @@ class ReadSide:
         answered = ROUTES[rollout.kind](serving)
         if answered is None:
             return None
-        return self._logged(asked, replace(answered, result=self._ordered(asked, answered.result)), serving)
+        shown = self._ordered(asked, answered.result)
+        if answered.then is not None:
+            answered.then(shown)
+        return self._logged(asked, replace(answered, result=shown), serving)
 
     def _ordered(self, asked: Asked, result: SearchResult) -> SearchResult:
         """A route's answer in the reranker's order, where there is one; what is logged is what users see."""

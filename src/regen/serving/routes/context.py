@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +25,8 @@ class Answered:
     """A route's answer, and what the analysis wants to know of it.
 
     ``arm`` is the side that answered (empty for both), ``failed`` whether the candidate failed to. ``teams`` tells for
-    each document of an interleaved list which side placed it (None: neither).
+    each document of an interleaved list which side placed it (None: neither). ``then`` is told what users are shown,
+    which is a reranker's choice of this result where there is one.
     """
 
     result: SearchResult
@@ -33,6 +34,7 @@ class Answered:
     milliseconds: float
     failed: bool = False
     teams: Mapping[str, str | None] = field(default_factory=dict)
+    then: Callable[[SearchResult], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

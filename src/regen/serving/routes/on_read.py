@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from regen.core.results import SearchResult
 from regen.serving.routes.context import Answered, Serving
 from regen.serving.routes.rolling import rolling
 
 
 def on_read(serving: Serving) -> Answered | None:
-    """The merged list now; the documents in it that only the old generation holds are asked for.
+    """The merged list now; of what users are shown the documents that only the old generation holds are asked for.
 
     Nobody waits for them. In a process that only reads they stay where they are.
     """
     answered = rolling(serving)
     place = serving.reader.place
-    if answered is not None and place is not None:
-        old = [hit.doc_id for hit in answered.result.hits if hit.generation == serving.live.number]
+    if answered is None or place is None:
+        return answered
+
+    def ask_for(shown: SearchResult) -> None:
+        old = [hit.doc_id for hit in shown.hits if hit.generation == serving.live.number]
         place(serving.candidate.number, list(dict.fromkeys(old)))
-    return answered
+
+    return replace(answered, then=ask_for)

@@ -13,7 +13,7 @@ from tests.acceptance.generations import Move, assert_same, clean, document, sen
 from regen import UNRESTRICTED, Chunking, Document
 from regen.errors import CollectionMissing, NotFound, RegenError, StoreError
 from regen.index import Index
-from regen.ports import Store
+from regen.ports import CollectionSpec, Store
 from regen.ports.catalog import Generation
 
 SMALL, LARGE = Chunking("sentences", 16), Chunking("sentences", 32)
@@ -406,6 +406,25 @@ def test_a_generation_that_is_being_built_is_not_looked_at(worlds: Worlds) -> No
         move.index.apply()
     report = move.index.verify()
     assert (report.consistent, report.generations) == (True, [1])
+
+
+def test_a_store_that_another_index_of_this_alias_lives_in(worlds: Worlds) -> None:
+    """Moving there is refused before anything is written: the two would clean up each other's collections."""
+    move = live_in_a(worlds)
+    url = other_store(move)
+    move.to(store=url)
+    other = Index(embedder=move.world.embedder, store=url, catalog="sqlite:///other.db", root=move.world.folder)
+    for _ in range(2):
+        other._catalog.create_generation("default", other.recipe, "regen_default", at=1.0, store=url)
+    other._store.create("regen_default_g2", CollectionSpec(64))
+    with pytest.raises(StoreError, match=r"holds regen_default_g2, which is of another index(.|\n)*another alias"):
+        move.index.apply()
+    assert move.states() == {1: "live"}
+    assert found(move.index) == {item.id for item in DOCUMENTS}
+    other.close()
+    move.to(store=other_store(move))
+    move.index._store.drop("regen_default_g2")
+    assert move.step()[1].generation == 2
 
 
 def test_a_store_url_is_told_without_its_password() -> None:

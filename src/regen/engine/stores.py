@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from regen.core.transition import without_credentials
 from regen.errors import ConfigError, RegenError, StoreError
 from regen.ports import Store
 from regen.ports.catalog import Generation
@@ -41,6 +42,21 @@ class Stores:
     def holds(self, generation: Generation) -> bool:
         """Whether a generation lies in the configured store."""
         return not generation.store or generation.store == self.name
+
+    def require_ours(self, prefix: str, known: Sequence[Generation]) -> None:
+        """Raise StoreError if the configured store holds a collection that the next generations would take for theirs.
+
+        Two indexes of one alias in one store would write into, and clean up, each other's collections.
+        """
+        newest = max((generation.number for generation in known), default=0)
+        for name in self.configured.collections():
+            number = name.removeprefix(f"{prefix}_g")
+            if name != number and number.isdigit() and int(number) > newest:
+                raise StoreError(
+                    f"the store {without_credentials(self.name)} holds {name}, which is of another index of this "
+                    "alias, or of this one before its catalog was lost",
+                    hint="choose another alias or another store.url; or drop that collection if nobody needs it",
+                )
 
     def close(self) -> None:
         """Close all of them. Idempotent."""

@@ -206,6 +206,7 @@ class WriteSide:
             if building:  # somebody else was quicker, or an earlier attempt was stopped: go on with that one
                 return building[0]
             prefix = "regen_" + self.alias.replace("-", "_")
+            self.stores.require_ours(prefix, self.catalog.generations())
             return self.catalog.create_generation(
                 self.alias, recipe, prefix, at=time.time(), options=self.models.options, store=self.stores.name
             )

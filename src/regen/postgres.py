@@ -33,8 +33,10 @@ class Address:
     _target: str = field(repr=False)
 
     @classmethod
-    def of(cls, url: str) -> Address:
+    def of(cls, url: str, default: str = DEFAULT_SCHEMA) -> Address:
         """Read ``postgresql://[user@][host][:port]/database[?schema=name&…]``; further options are libpq's.
+
+        ``default`` is the schema where the URL names none.
 
         Raises ConfigError for another form, and for a password.
         """
@@ -53,7 +55,7 @@ class Address:
                 hint="leave it out; PostgreSQL's client takes it from PGPASSWORD, from ~/.pgpass, or from a service "
                 "file (?service=name)",
             )
-        schema = options.pop("schema", DEFAULT_SCHEMA)
+        schema = options.pop("schema", default)
         if not schema or len(schema.encode()) > 63 or _NUL in schema:
             raise ConfigError(f"{schema!r} is not a schema's name", hint="up to 63 bytes, for example ?schema=regen")
         query = urlencode(options, quote_via=quote)

@@ -83,6 +83,7 @@ STORES: Final = Kind(
     {
         "lancedb": Adapter("regen.stores.lancedb:LanceStore"),
         "memory": Adapter("regen.stores.memory:MemoryStore"),
+        "postgresql": Adapter("regen.stores.pgvector:PgvectorStore", "pgvector"),
     },
     "regen.stores",
     "{name}://…",

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from regen.stores.lancedb import LanceStore
 from regen.stores.memory import MemoryStore
+from regen.stores.pgvector import PgvectorStore
 from regen.testing.stores import StoreConformance
 
 
@@ -25,3 +28,18 @@ class TestLanceStore(StoreConformance):
     def another_handle(self, tmp_path: Path) -> LanceStore:
         """Open its data once more."""
         return LanceStore.from_url(f"lancedb://{tmp_path}/.regen/vectors")
+
+
+class TestPgvectorStore(StoreConformance):
+    @pytest.fixture(autouse=True)
+    def schema(self, vectors_url: str) -> None:
+        """Give each case a schema of its own."""
+        self.url = vectors_url
+
+    def make_store(self, tmp_path: Path) -> PgvectorStore:
+        """Open a new store."""
+        return PgvectorStore.from_url(self.url)
+
+    def another_handle(self, tmp_path: Path) -> PgvectorStore:
+        """Open its data once more."""
+        return PgvectorStore.from_url(self.url)

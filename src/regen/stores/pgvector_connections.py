@@ -1,0 +1,149 @@
+"""Connections to a PostgreSQL store: lent one at a time, found out when they are dead, and what goes wrong on them."""
+
+from __future__ import annotations
+
+import select
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import psycopg
+import stamina
+from psycopg import errors
+from sqlalchemy.pool import QueuePool
+
+from regen.errors import CollectionMissing, StoreError
+from regen.postgres import Address
+
+T = TypeVar("T")
+
+_WAIT_SECONDS: Final = 30.0
+_ATTEMPTS: Final = 12
+_PASSING: Final = (
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.LockNotAvailable,
+    errors.UniqueViolation,
+)
+_SETTINGS: Final = (
+    "SET hnsw.iterative_scan = 'strict_order'",  # off, a narrow filter would get fewer than k (docs/adr/0008)
+    "SET hnsw.scan_mem_multiplier = 2",
+)
+_EXTENSION_SCHEMA: Final = (
+    "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+)
+
+
+class Connections:
+    """A pool of connections to one schema, each in autocommit mode: who needs a transaction says so."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._pool = QueuePool(
+            partial(_connect, address), pool_size=8, max_overflow=24, timeout=_WAIT_SECONDS, reset_on_return=None
+        )
+        weakref.finalize(self, self._pool.dispose)  # a store that nobody closed leaves no open connection
+
+    @contextmanager
+    def one(self, collection: str = "*") -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection that works. What it raises is named after the collection."""
+        with named(collection, self._address.url):
+            lent = self._pool.connect()
+            try:
+                raw: Any = lent.driver_connection
+                if _hung_up(raw):  # the server was restarted meanwhile
+                    lent.invalidate()
+                    raw = lent.driver_connection
+                yield raw
+            except BaseException:
+                if lent.is_valid and (raw.closed or raw.broken):
+                    lent.invalidate()
+                raise
+            finally:
+                lent.close()
+
+    def close(self) -> None:
+        """Close all connections; the next use opens new ones."""
+        self._pool.dispose()
+
+
+def _connect(address: Address) -> Any:
+    connection = address.connect(path=("public",), autocommit=True)
+    found = connection.execute(_EXTENSION_SCHEMA).fetchone()
+    if found is not None and found[0] not in {address.schema, "public"}:
+        connection.close()
+        connection = address.connect(path=("public", found[0]), autocommit=True)
+    for setting in _SETTINGS:
+        connection.execute(setting.encode())
+    return connection
+
+
+def _hung_up(connection: psycopg.Connection[Any]) -> bool:
+    """Whether an idle connection's other end is gone: then, and only then, there is something to read on it."""
+    if connection.closed:
+        return True
+    if not select.select([connection.fileno()], [], [], 0)[0]:
+        return False
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error:
+        return True
+    return False
+
+
+def retried(transaction: Callable[[], T]) -> T:
+    """Run a transaction again while others' make it fail, at most 12 times within a minute."""
+    for attempt in stamina.retry_context(
+        on=_PASSING, attempts=_ATTEMPTS, timeout=60.0, wait_initial=0.01, wait_max=1.0, wait_jitter=0.05
+    ):
+        with attempt:
+            return transaction()
+    raise AssertionError("stamina either returns or raises")
+
+
+@contextmanager
+def named(collection: str, url: str) -> Iterator[None]:
+    """Turn what psycopg raises into StoreError or CollectionMissing."""
+    try:
+        yield
+    except (psycopg.Error, UnicodeEncodeError) as error:
+        raise translated(error, collection, url) from error
+
+
+def missing(collection: str, url: str) -> CollectionMissing:
+    """The error for a collection that is not there."""
+    return CollectionMissing(
+        f"there is no collection {collection!r} in {url}",
+        hint="it was dropped, or the database was restored; `regen verify --repair` writes it again",
+    )
+
+
+def translated(error: Exception, collection: str, url: str) -> StoreError:
+    """What an error of PostgreSQL means for a collection."""
+    text = str(error).strip()
+    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
+        return missing(collection, url)
+    if isinstance(error, UnicodeEncodeError):
+        return StoreError(f"collection {collection!r} cannot hold a text of this batch: {text}", hint="valid Unicode")
+    if isinstance(error, errors.DiskFull):
+        return StoreError(
+            f"the disk of {url} is full; nothing acknowledged in collection {collection!r} is lost",
+            hint="free some space and run again",
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
+        return StoreError(
+            f"{url} cannot be written (collection {collection!r}): {text}",
+            hint="the database user needs CREATE on the schema, and once on the database to make schema and extension",
+        )
+    if isinstance(error, _PASSING):
+        return StoreError(
+            f"other writers kept changing collection {collection!r} in {url}: {text}", hint="nothing is lost; run again"
+        )
+    if isinstance(error, psycopg.OperationalError):
+        return StoreError(
+            f"PostgreSQL at {url} cannot be reached: {text}",
+            hint="check host, port, database and user of store.url, and PGPASSWORD or ~/.pgpass; then run again",
+        )
+    return StoreError(f"PostgreSQL failed on collection {collection!r} in {url}: {text}")

@@ -1,0 +1,102 @@
+"""Upkeep of a collection: its vector index, built after the load; indexes for filters; statistics."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+
+from regen.stores.pgvector_layout import IndexSettings, Layout
+from regen.stores.pgvector_vectors import INDEXED_DIMENSIONS, OPERATOR_CLASSES, vector_type
+
+_INDEXES: Final = (
+    "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+    "WHERE i.indrelid = %s::regclass"
+)
+
+
+def maintain(
+    connection: psycopg.Connection[Any], collection: str, table: str, layout: Layout, *, force: bool
+) -> list[str]:
+    """Do what pays now, or with ``force`` everything but an index below ``min_rows``; say what was done.
+
+    Indexes are built beside readers and writers. One that was left half-made by a crash is built anew.
+    """
+    settings = IndexSettings.of(layout.index)
+    rows = _count(connection, table)
+    done = []
+    if rows >= settings.min_rows:
+        done += _indexes(connection, collection, table, layout, settings, rows)
+    if force or done or _much_changed(connection, table):
+        connection.execute(f"VACUUM (ANALYZE) {table}".encode())
+        done.append(f"cleaned and analysed {rows} points")
+    return done
+
+
+def index_name(collection: str) -> str:
+    """The name of a collection's vector index."""
+    return f"{collection[:50]}_vectors"
+
+
+def is_indexed(connection: psycopg.Connection[Any], collection: str, table: str) -> bool:
+    """Whether the collection has a vector index that searches can use."""
+    return (index_name(collection), True) in connection.execute(_INDEXES, [table]).fetchall()
+
+
+def _indexes(
+    connection: psycopg.Connection[Any],
+    collection: str,
+    table: str,
+    layout: Layout,
+    settings: IndexSettings,
+    rows: int,
+) -> list[str]:
+    held = dict(connection.execute(_INDEXES, [table]).fetchall())
+    done = []
+    for column, kind in [("access", "strings"), *layout.fields.values()]:
+        if _build(connection, f"{collection[:20]}_{column}"[:63], table, held,
+                  f"USING gin ({column})" if kind == "strings" else f"({column})"):  # fmt: skip
+            done.append(f"indexed {column}")
+    how = _vector_index(layout, settings)
+    if how is not None:
+        connection.execute(f"SET maintenance_work_mem = '{settings.memory_mb}MB'".encode())
+        if _build(connection, index_name(collection), table, held, how):
+            done.append(f"built the vector index over {rows} points")
+        connection.execute(b"RESET maintenance_work_mem")
+    return done
+
+
+def _vector_index(layout: Layout, settings: IndexSettings) -> str | None:
+    """How the vector index is made, None above the dimensions that pgvector can index."""
+    kind = vector_type(layout.precision)
+    column = "vector"
+    if kind == "vector" and layout.dimensions > INDEXED_DIMENSIONS[kind]:
+        kind, column = "halfvec", f"(vector::halfvec({layout.dimensions}))"
+    if layout.dimensions > INDEXED_DIMENSIONS[kind]:
+        return None
+    options = f"m = {settings.m}, ef_construction = {max(settings.ef_construction, 2 * settings.m)}"
+    return f"USING hnsw ({column} {kind}_{OPERATOR_CLASSES[layout.metric]}) WITH ({options})"
+
+
+def _build(connection: psycopg.Connection[Any], name: str, table: str, held: dict[str, bool], how: str) -> bool:
+    if held.get(name):
+        return False
+    schema = table.rpartition(".")[0]
+    if name in held:
+        connection.execute(f'DROP INDEX CONCURRENTLY IF EXISTS {schema}."{name}"'.encode())
+    connection.execute(f'CREATE INDEX CONCURRENTLY IF NOT EXISTS "{name}" ON {table} {how}'.encode())
+    return True
+
+
+def _count(connection: psycopg.Connection[Any], table: str) -> int:
+    found = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608 - our own name
+    assert found is not None
+    return int(found[0])
+
+
+def _much_changed(connection: psycopg.Connection[Any], table: str) -> bool:
+    """Whether a fifth of the rows was replaced or removed since they were last cleaned: autovacuum may be off."""
+    found = connection.execute(
+        "SELECT n_dead_tup > 1000 + 0.2 * n_live_tup FROM pg_stat_all_tables WHERE relid = %s::regclass", [table]
+    ).fetchone()
+    return found is not None and bool(found[0])

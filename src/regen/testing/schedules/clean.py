@@ -1,0 +1,133 @@
+"""What a clean system makes of the change log, document by document, and what a schedule has made of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import cache
+from typing import Any, Final, TypeAlias
+
+from regen.catalog.catalog import SqlCatalog
+from regen.catalog.sqlite import open_catalog
+from regen.core.chunks import point_id, unpack
+from regen.core.documents import digest
+from regen.embedders.hashing import HashingEmbedder
+from regen.index import Index
+from regen.ports import Store
+from regen.ports.catalog import Catalog, Generation
+from regen.stores.memory import MemoryStore
+from regen.testing.schedules.documents import DIMENSIONS, RECIPES, document
+
+Held: TypeAlias = dict[str, Any]
+"""What a generation holds of a document: its hashes, and of each chunk, in order, id, text, payload, space, vector."""
+EVERYTHING: Final = 1_000_000
+
+
+class MemoryDatabase:
+    """A catalog in memory that can be put back to a state that it had before, in about a millisecond."""
+
+    def __init__(self) -> None:
+        fresh = open_catalog("sqlite://")
+        self.engine = fresh._engine  # noqa: SLF001 - the database itself is what is copied
+        self.catalog = fresh
+        self.empty = self.state()
+
+    def state(self) -> sqlite3.Connection:
+        """A copy of all of it."""
+        copy = sqlite3.connect(":memory:", check_same_thread=False)
+        _connection(self.engine).backup(copy)
+        return copy
+
+    def restore(self, state: sqlite3.Connection) -> SqlCatalog:
+        """Put it back. By SQLite's backup: ``deserialize`` would pull the pages away under prepared statements."""
+        state.backup(_connection(self.engine))
+        return self.catalog
+
+
+def _connection(engine: Any) -> sqlite3.Connection:
+    borrowed = engine.raw_connection()
+    connection: sqlite3.Connection = borrowed.driver_connection
+    borrowed.close()  # back to the pool: it is the only one, and goes on
+    return connection
+
+
+@cache
+def database() -> MemoryDatabase:
+    """The database of the clean systems."""
+    return MemoryDatabase()
+
+
+@cache
+def clean(recipe: str, doc_id: str, version: int) -> Held:
+    """What an index that nothing ever happened to holds of one version of one document."""
+    seed, chunking = RECIPES[recipe]
+    store, catalog = MemoryStore(), database().restore(database().empty)
+    index = Index(embedder=HashingEmbedder(DIMENSIONS, seed), chunking=chunking, store=store, catalog=catalog)
+    index.upsert([document(doc_id, version)])
+    (generation,) = catalog.generations()
+    held, problems = held_by(generation, catalog, store)
+    assert not problems, problems
+    return held[doc_id]
+
+
+def held_by(generation: Generation, catalog: Catalog, store: Store) -> tuple[dict[str, Held], list[str]]:
+    """What a generation holds of each document, and what is wrong with it: points missing, twice, or of nobody."""
+    points, problems = _points(generation, store)
+    held: dict[str, Held] = {}
+    for page in catalog.placements(generation.number):
+        for facts, placement in page:
+            chunks = []
+            for entry in unpack(placement.chunks):
+                point = points.pop(point_id(*entry), None)
+                if point is None:
+                    problems.append(f"I5: generation {generation.number} lacks a chunk of {facts.doc_id}")
+                else:
+                    chunks.append(point)
+            held[facts.doc_id] = {
+                "input": placement.input_hash.hex(), "payload": placement.payload_hash.hex(), "chunks": chunks,
+            }  # fmt: skip
+    problems += [f"I5: generation {generation.number} has an orphan of {one['doc']}" for one in points.values()]
+    return held, problems
+
+
+def _points(generation: Generation, store: Store) -> tuple[dict[str, Held], list[str]]:
+    points: dict[str, Held] = {}
+    problems = []
+    for page in store.scan(generation.collection):
+        payload = page.payload
+        for row, point in enumerate(page.ids):
+            if point in points:
+                problems.append(f"I5: generation {generation.number} has point {point} twice")
+            access = payload.access[row]
+            points[point] = {
+                "chunk": payload.chunk_id[row],
+                "doc": payload.doc_id[row],
+                "text": payload.text[row],
+                "metadata": payload.metadata[row],
+                "access": None if access is None else sorted(access),
+                "space": payload.audit["space"][row],
+            }
+    for point, vector in zip(*store.fetch(generation.collection, list(points)), strict=True):
+        points[point]["vector"] = digest(vector.tobytes()).hex()
+    return points, problems
+
+
+def replayed(catalog: Catalog) -> tuple[dict[str, int], list[str]]:
+    """The change log, replayed: each living document's version; and where the documents' own state is another."""
+    log: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for change in reversed(catalog.history(None, EVERYTHING)):
+        last[change.doc_id] = change.revision
+    for doc_id, revision in last.items():
+        past = catalog.past_state(doc_id, revision)
+        if past.text is not None:
+            log[doc_id] = int(past.metadata["number"])
+    present = {one.id: one for page in catalog.living() for one in page}
+    problems = [f"I5: {doc_id} is not what the change log says" for doc_id in sorted(present.keys() ^ log.keys())]
+    for doc_id in sorted(present.keys() & log.keys()):
+        wanted, found = document(doc_id, log[doc_id]), present[doc_id]
+        same_access = (found.access is None) == (wanted.access is None) and set(found.access or ()) == set(
+            wanted.access or ()
+        )
+        if found.text != wanted.text or found.metadata != wanted.metadata or not same_access:
+            problems.append(f"I5: {doc_id} is not version {log[doc_id]}, as the change log says")
+    return log, problems

@@ -2,12 +2,16 @@
 
 SQLAlchemy's own path builds a dictionary and calls a converter per value: three times the cost of the insert. SQLite
 runs one statement many times, which costs no round trip; PostgreSQL copies rows in, or joins with arrays of them.
+
+New rows go to SQLite by the hundreds. Its driver takes Python's interpreter lock back after every row, and while another
+thread computes it waits 5 ms for it each time: the rows of one statement are written without asking for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, update
@@ -21,6 +25,10 @@ Merge: TypeAlias = Callable[[Any], Mapping[str, Any]]
 """What happens to a row that is there: new values by column, made from the columns of the row that was to be added."""
 
 _POSTGRESQL: Final = "postgresql"
+_ROWS_AT_ONCE: Final = (512, 64)
+"""New rows of one statement of SQLite's. Few sizes, so that the driver's cache holds each table's statements."""
+_PARAMETERS_AT_ONCE: Final = 30_000
+"""SQLite takes 32,766, since 3.32."""
 
 
 class _Bulk:
@@ -36,9 +44,12 @@ class _Bulk:
         if connection.dialect.name == _POSTGRESQL:
             self._in_sets(connection, rows)
         else:
-            statement, order = self._one_by_one
-            values = rows if order is None else [tuple([row[place] for place in order]) for row in rows]
-            connection.exec_driver_sql(statement, list(values))
+            self._by_rows(connection, rows)
+
+    def _by_rows(self, connection: Connection, rows: Sequence[Row]) -> None:
+        statement, order = self._one_by_one
+        values = rows if order is None else [tuple([row[place] for place in order]) for row in rows]
+        connection.exec_driver_sql(statement, list(values))
 
     @property
     def _statement(self) -> ClauseElement:
@@ -80,6 +91,28 @@ class _Inserting(_Bulk):
     @property
     def _keys(self) -> list[str]:
         return list(self.columns)
+
+    def _by_rows(self, connection: Connection, rows: Sequence[Row]) -> None:
+        start = 0
+        for size, statement in self._many_at_once:
+            while len(rows) - start >= size:
+                connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows[start : start + size])))
+                start += size
+        if start < len(rows):
+            super()._by_rows(connection, rows[start:])
+
+    @cached_property
+    def _many_at_once(self) -> list[tuple[int, str]]:
+        """The statements for so many rows each, the largest first."""
+        statement, order = self._one_by_one
+        row = f"({', '.join('?' * len(self.columns))})"
+        assert order is None
+        assert statement.count(row) == 1
+        return [
+            (size, statement.replace(row, ", ".join([row] * size)))
+            for size in _ROWS_AT_ONCE
+            if size * len(self.columns) <= _PARAMETERS_AT_ONCE
+        ]
 
 
 class Adding(_Inserting):

@@ -12,10 +12,13 @@ import pytest
 import yaml
 
 import regen
+from regen.cli.rendering_evaluate import evaluation_lines
 from regen.core.claims import Claim, Judgment
 from regen.core.results import Progress
 from regen.errors import BudgetExceeded, ConfigError, EvaluationError, GateNotMet
+from regen.evaluation.html import render_html
 from regen.evaluation.outcome import CheckResult, Evaluation
+from regen.quality.settings import EvaluationSettings
 from regen.testing.chat_server import ChatServer, says
 
 TOPICS = ["bread", "rivers", "chess", "clouds", "violins", "spiders", "volcanoes", "bicycles", "lamps", "trains"]
@@ -332,6 +335,29 @@ def test_a_damaged_file_of_calibrations_is_made_anew(project: Project) -> None:
     assert project.evaluate("PlainJudge", BOUND).met
     assert PlainJudge.asked - asked >= CLAIMS
     assert len(json.loads(kept.read_text())) == 1
+
+
+def test_it_is_shown(project: Project) -> None:
+    """Terminal and page name the judge, how many answers it judged, what it cost and whether it has passed."""
+    project.answers(1)
+    project.answers(2)
+    found = project.evaluate("PlainJudge", BOUND)
+    lines = [str(line) for line in evaluation_lines(found)]
+    assert any("plain/1 · 20 answers judged · calibrated · $" in line for line in lines), lines
+    assert "plain/1: 20 answers, $0.34" in render_html(found)
+    blind = [str(line) for line in evaluation_lines(project.evaluate("BlindJudge"))]
+    assert any("blind/1 · 20 answers judged · not passed" in line for line in blind)
+
+
+def test_names_that_are_nearly_right(project: Project) -> None:
+    """The error names the measure that is meant; a measure of answers may be listed among those reported."""
+    with (
+        project.open(gate=[{"measure": "faithful", "max_drop": 0.02}]) as index,
+        pytest.raises(EvaluationError) as told,
+    ):
+        index.evaluate(2)
+    assert "Is faithfulness meant?" in str(told.value)
+    assert "faithfulness" not in EvaluationSettings(measures=("nDCG@10", "faithfulness")).all_measures()
 
 
 def test_progress_tells_how_many_are_judged(project: Project) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.text import Text
 
@@ -38,6 +38,7 @@ def evaluation_lines(evaluation: Evaluation, report: Path | None = None) -> Iter
     yield from _measures(evaluation)
     yield from _checks(evaluation.checks)
     yield Text("")
+    yield from _judge(evaluation.answers)
     yield from _latency(evaluation.baseline, evaluation.candidate.latency)
     yield from _signals(evaluation)
     for problem in evaluation.problems:
@@ -161,6 +162,17 @@ def _checks(checks: Sequence[CheckResult]) -> Iterator[Text]:
     passed = [visible(check.name, 40) for check in checks if check.passed]
     if passed:
         yield from _wrapped("✓ ", f"{counted(len(passed), 'check')} passed: {', '.join(passed)}", GOOD)
+
+
+def _judge(answers: Mapping[str, Any]) -> Iterator[Text]:
+    """Who judged answers, how many, for how much, and whether it may gate."""
+    if not answers or answers["judge"] is None:
+        return
+    calibration = answers["calibration"]
+    passed = "not calibrated" if calibration is None else "calibrated" if calibration["passed"] else "not passed"
+    cost = money(answers["cost_usd"]) if answers["cost_usd"] else ""
+    judged = counted(answers["judged"], "answer")
+    yield labelled("judge", listed([visible(answers["judge"], 60), f"{judged} judged", passed, cost]))
 
 
 def _latency(baseline: Arm | None, new: Latency | None) -> Iterator[Text]:

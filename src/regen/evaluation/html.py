@@ -99,6 +99,10 @@ def _computed(evaluation: Evaluation) -> Iterable[tuple[str, str]]:
     """Label and value of how the figures came about; what is not known is left out."""
     for label, value in evaluation.method.items():
         yield wording.visible(label.replace("_", " ").capitalize()), wording.visible(value, 600)
+    if judge := evaluation.answers.get("judge"):
+        cost = wording.dollars(evaluation.answers["cost_usd"])
+        judged = wording.counted(evaluation.answers["judged"], "answer", "answers")
+        yield "Judge of answers", f"{wording.visible(judge)}: {judged}, {cost}"
     if evaluation.recipe:
         yield "Recipe", wording.visible(evaluation.recipe, 600)
     yield "Catalog revision", wording.count(evaluation.catalog_revision)

@@ -29,7 +29,7 @@ FULL_DEPTH: Final = 1000
 """How deep a ranking is for a measure without a cutoff, as in TREC's runs."""
 _WORDS: Final = {
     "recall": "R", "precision": "P", "mrr": "RR", "map": "AP", "ndcg": "nDCG", "hit": "Success", "hits": "Success",
-    "hitrate": "Success", "rprecision": "Rprec",
+    "hitrate": "Success", "rprecision": "Rprec", "faithful": "faithfulness", "uses": "source_use",
 }  # fmt: skip
 _FORM: Final = re.compile(r"(?P<family>[A-Za-z]+)(\([^()]*\))?(?:@(?P<cutoff>[0-9]{1,6}))?")
 _PARAMETERS: Final = frozenset({"cutoff", "rel", "judged_only"})

@@ -74,8 +74,8 @@ class EvaluationSettings:
     def all_measures(self) -> tuple[str, ...]:
         """The measures of rankings to compute, the gate's own first."""
         about = [item for item in self.gate if isinstance(item, MeasureCondition)]
-        named = [item.measure for item in about if item.measure not in ANSWER_MEASURES]
-        return tuple(dict.fromkeys([*named, *self.measures]))
+        named = dict.fromkeys([*(item.measure for item in about), *self.measures])
+        return tuple(name for name in named if name not in ANSWER_MEASURES)
 
     def judged(self) -> list[JudgedCollection]:
         """The collections, read from their files where need be. Raises EvaluationError."""

@@ -311,7 +311,7 @@ class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs
         if past.text is None:
             return self.delete([doc_id])
         document = Document(doc_id, past.text, past.metadata, past.access, past.version)
-        found = replace(checked(document, self._limits), fingerprint=None)
+        found = checked(document, self._limits)._replace(fingerprint=None)
 
         def log() -> DocumentCounts:
             logged = self._catalog.log(

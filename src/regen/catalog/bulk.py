@@ -3,8 +3,8 @@
 SQLAlchemy's own path builds a dictionary and calls a converter per value: three times the cost of the insert. SQLite
 runs one statement many times, which costs no round trip; PostgreSQL copies rows in, or joins with arrays of them.
 
-New rows go to SQLite by the hundreds. Its driver takes Python's interpreter lock back after every row, and while another
-thread computes it waits 5 ms for it each time: the rows of one statement are written without asking for it.
+New rows go to SQLite by the hundreds. Its driver takes Python's interpreter lock back after every row, and while
+another thread computes it waits 5 ms for it each time: the rows of one statement are written without asking for it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 
@@ -19,11 +18,12 @@ from regen.core.documents import (
     fingerprint,
 )
 
+_PUBLIC: Final = digest(b"null")
+
 Outcome: TypeAlias = Literal["added", "content", "metadata", "access", "unchanged"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A delivered document whose fingerprint differs from what its source last delivered (None: it has no source)."""
 
     document: Document
@@ -31,8 +31,7 @@ class Candidate:
     stamp: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A document's state in the change log's terms: its facets' fingerprints, with metadata and access as JSON."""
 
     facets: Facets
@@ -43,7 +42,7 @@ class State:
 def state_of(document: Document) -> State:
     """Fingerprint the three facets of a document. Raises DocumentError for metadata that JSON cannot hold."""
     metadata, access = canonical_json(document.metadata), access_json(document.access)
-    facets = Facets(content_hash(document.text), digest(metadata), digest(access or b"null"))
+    facets = Facets(content_hash(document.text), digest(metadata), digest(access) if access else _PUBLIC)
     return State(facets, metadata, access)
 
 

@@ -9,11 +9,10 @@ placement names.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from struct import pack as pack_struct
 from struct import unpack as unpack_struct
-from typing import Final
+from typing import Final, NamedTuple
 
 ID_BYTES: Final = 16
 TOKEN_BYTES: Final = 8
@@ -21,16 +20,14 @@ ENTRY_BYTES: Final = ID_BYTES + TOKEN_BYTES
 KEY_BYTES: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Where a chunk lies in its document's text: characters ``start`` to ``end`` (exclusive)."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One piece of a document: its id, its own text, the text that is embedded and its digest, and where it lies."""
 
     id: bytes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from regen.core.chunks import ENTRY_BYTES, Chunk, unpack
 from regen.core.documents import canonical_json, digest
@@ -37,8 +36,7 @@ def need(
     return "payload" if placed_revision == REPAY or placed[1] != wanted[1] else "touch"
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkDiff:
+class ChunkDiff(NamedTuple):
     """An edit as a set difference of chunk ids. ``kept`` maps id to write token; ``dropped`` are packed entries."""
 
     new: tuple[int, ...]

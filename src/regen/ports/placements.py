@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -39,8 +40,7 @@ class Work:
     placement: Placement | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewPlacement:
+class NewPlacement(NamedTuple):
     """What a write attempt wants to commit for one document: valid only while it is at ``revision``.
 
     ``placement`` of None removes it (the document is deleted). ``dropped`` are the 24-byte entries that become garbage.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import orjson
 import pytest
 
@@ -247,7 +245,7 @@ class LookupCases(CatalogHooks):
         assert catalog.holders(number + 1, [key_of("same")]) == []
         catalog.tombstone(["a"], at=3.0)
         work = behind(catalog, number)[0]
-        gone = replace(placement_of(work, 0), old_text_keys=(key_of("same"),))
+        gone = placement_of(work, 0)._replace(old_text_keys=(key_of("same"),))
         catalog.commit_write(number, None, [gone], held, at=4.0)
         assert [holder.doc_id for holder in catalog.holders(number, [key_of("same")])] == ["b"]
 

@@ -303,7 +303,9 @@ def load(storm: Storm) -> None:
         storm.learn(index)
 
 
-@pytest.mark.parametrize("searches", [150, pytest.param(2_000, marks=pytest.mark.slow)], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "searches", [150, pytest.param(2_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])], ids=["short", "long"]
+)
 def test_no_route_breaks_a_promise(tmp_path: Path, searches: int) -> None:
     """Every route, under live edits, deletions, changes of access, promotions and rollbacks."""
     storm = Storm(tmp_path, searches)

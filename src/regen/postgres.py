@@ -65,8 +65,8 @@ class Address:
         """A connection whose names are those of the schema, then those of the schemas of ``path``."""
         connection = psycopg.connect(self._target, autocommit=True, application_name="regen")
         try:
-            connection.adapters.register_dumper(str, _Dumper)
             connection.adapters.register_dumper(str, _BinaryDumper)
+            connection.adapters.register_dumper(str, _Dumper)  # the last is preferred: a text of no type yet
             for name in ("text", "varchar"):
                 connection.adapters.register_loader(name, _Loader)
                 connection.adapters.register_loader(name, _BinaryLoader)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import orjson
 import psycopg
@@ -71,6 +72,7 @@ class PgvectorStore:
         self._connections = Connections(address)
         self._lock = Lock()
         self._layouts: dict[str, tuple[Layout, bool]] = {}
+        self._efs: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()
 
     @classmethod
     def from_url(cls, url: str) -> PgvectorStore:
@@ -80,13 +82,20 @@ class PgvectorStore:
         """
         return cls(Address.of(url, DEFAULT_SCHEMA))
 
+    @property
+    def url(self) -> str:
+        """Where the store lies."""
+        return self._address.url
+
     # ── collections ──
 
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty table, or check that the one that is there has the same dimensions."""
         IndexSettings.of(spec.index)
         with self._connections.one(collection) as connection:
-            retried(partial(self._make, connection, collection, Layout.new(spec)))
+            # Two that make one schema or extension at once: the second finds the first one's name taken.
+            make = partial(self._make, connection, collection, Layout.new(spec))
+            retried(make, psycopg.errors.UniqueViolation)
         self._forget(collection)
         found = self._layout(collection).dimensions
         if found != spec.dimensions:
@@ -151,18 +160,15 @@ class PgvectorStore:
         """All points that stay while the scan lasts, by id, a page of at most ``batch`` at a time."""
         layout = self._layout(collection, anew=True)
         columns = ", ".join(scanned(layout))
-        statement = f"SELECT {columns} FROM {self._table(collection)} WHERE id > %s ORDER BY id LIMIT %s"  # noqa: S608
-        first = statement.replace("id > %s", "%s IS NOT NULL")  # the empty string is an id too
-        after = ""
+        after, beyond = "", ">="  # the empty string is an id too
         while True:
+            statement = f"SELECT {columns} FROM {self._table(collection)} WHERE id {beyond} %s ORDER BY id LIMIT %s"  # noqa: S608
             with self._connections.one(collection) as connection:
-                page = connection.execute((statement if after else first).encode(), [after, batch]).fetchall()
+                page = connection.execute(statement.encode(), [after, batch]).fetchall()
             if not page:
                 return
-            after = page[-1][0]
+            after, beyond = page[-1][0], ">"
             yield payload_page(page, layout)
-            if not after:  # the empty id was alone on its page
-                first = statement
 
     def foreign(self, collection: str, columns: ForeignColumns, batch: int = 2048) -> Iterator[ForeignRows]:
         """All rows of a table, ``name`` or ``schema.name``, a page at a time; JSON columns are taken apart."""
@@ -192,8 +198,9 @@ class PgvectorStore:
                 self._layout(collection, anew=True)  # a collection that is gone is said to be
                 return []
             ef = max(IndexSettings.of(layout.index).ef, min(k, 1000))
-            if indexed and connection.info.parameter_status("hnsw.ef_search") != str(ef):
+            if indexed and self._efs.get(connection) != ef:
                 connection.execute(f"SET hnsw.ef_search = {ef}".encode())
+                self._efs[connection] = ef
             return best(connection, self._table(collection), layout, query, k, narrowed, indexed=indexed)
 
     # ── powers ──

@@ -25,11 +25,11 @@ _PASSING: Final = (
     errors.DeadlockDetected,
     errors.SerializationFailure,
     errors.LockNotAvailable,
-    errors.UniqueViolation,
 )
 _SETTINGS: Final = (
     "SET hnsw.iterative_scan = 'strict_order'",  # off, a narrow filter would get fewer than k (docs/adr/0008)
     "SET hnsw.scan_mem_multiplier = 2",
+    "SET plan_cache_mode = force_custom_plan",  # whether a filter is narrow depends on its values
 )
 _EXTENSION_SCHEMA: Final = (
     "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
@@ -51,18 +51,17 @@ class Connections:
         """Lend a connection that works. What it raises is named after the collection."""
         with named(collection, self._address.url):
             lent = self._pool.connect()
+            while _hung_up(lent.driver_connection):  # the server was restarted meanwhile
+                lent.invalidate()
+                lent = self._pool.connect()
+            raw: Any = lent.driver_connection
             try:
-                raw: Any = lent.driver_connection
-                if _hung_up(raw):  # the server was restarted meanwhile
-                    lent.invalidate()
-                    raw = lent.driver_connection
                 yield raw
-            except BaseException:
-                if lent.is_valid and (raw.closed or raw.broken):
-                    lent.invalidate()
-                raise
             finally:
-                lent.close()
+                if raw.closed or raw.broken:
+                    lent.invalidate()
+                else:
+                    lent.close()
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
@@ -80,7 +79,7 @@ def _connect(address: Address) -> Any:
     return connection
 
 
-def _hung_up(connection: psycopg.Connection[Any]) -> bool:
+def _hung_up(connection: Any) -> bool:
     """Whether an idle connection's other end is gone: then, and only then, there is something to read on it."""
     if connection.closed:
         return True
@@ -93,10 +92,13 @@ def _hung_up(connection: psycopg.Connection[Any]) -> bool:
     return False
 
 
-def retried(transaction: Callable[[], T]) -> T:
-    """Run a transaction again while others' make it fail, at most 12 times within a minute."""
+def retried(transaction: Callable[[], T], *also: type[Exception]) -> T:
+    """Run a transaction again while others' make it fail, at most 12 times within a minute.
+
+    ``also`` are further errors that only mean that somebody else was quicker.
+    """
     for attempt in stamina.retry_context(
-        on=_PASSING, attempts=_ATTEMPTS, timeout=60.0, wait_initial=0.01, wait_max=1.0, wait_jitter=0.05
+        on=(*_PASSING, *also), attempts=_ATTEMPTS, timeout=60.0, wait_initial=0.01, wait_max=1.0, wait_jitter=0.05
     ):
         with attempt:
             return transaction()

@@ -53,8 +53,10 @@ def _indexes(
 ) -> list[str]:
     held = dict(connection.execute(_INDEXES, [table]).fetchall())
     done = []
-    for column, kind in [("access", "strings"), *layout.fields.values()]:
-        if _build(connection, f"{collection[:20]}_{column}"[:63], table, held,
+    filtered = [("access", "strings"), ("odd", "strings"), *layout.fields.values()]
+    for column, kind in filtered:
+        # Half of all points are no narrow choice: no index is made for what is only true or false.
+        if kind != "boolean" and _build(connection, f"{collection[:20]}_{column}"[:63], table, held,
                   f"USING gin ({column})" if kind == "strings" else f"({column})"):  # fmt: skip
             done.append(f"indexed {column}")
     how = _vector_index(layout, settings)

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -31,7 +31,6 @@ _START_SECONDS: Final = 60.0
 _SETTINGS: Final = {
     "listen_addresses": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "64MB",
     "max_connections": "200",
@@ -99,8 +98,14 @@ class PostgresServer:
 
     def halt(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server and wait for it: SIGINT takes connections down in good order, SIGKILL is a crash."""
+        import psutil  # type: ignore[import-untyped] # noqa: PLC0415 - an extra
+
         if self._process is not None and self._process.poll() is None:
+            others = psutil.Process(self.pid).children() if how == signal.SIGKILL else []
             self._process.send_signal(how)
+            for process in others:  # each is of a session of its own, and would serve on for a moment
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:

@@ -16,14 +16,17 @@ from regen.cli.rendering_evaluate import evaluation_lines
 from regen.core.claims import Claim, Judgment
 from regen.core.results import Progress
 from regen.errors import BudgetExceeded, ConfigError, EvaluationError, GateNotMet
+from regen.evaluation.conditions import MeasureCondition
 from regen.evaluation.html import render_html
 from regen.evaluation.outcome import CheckResult, Evaluation
+from regen.quality.monitoring import alarms
 from regen.quality.settings import EvaluationSettings
 from regen.testing.chat_server import ChatServer, says
 
 TOPICS = ["bread", "rivers", "chess", "clouds", "violins", "spiders", "volcanoes", "bicycles", "lamps", "trains"]
 BOUND = {"measure": "faithfulness", "max_drop": 0.02}
 CLAIMS = 24
+FLOORS = (MeasureCondition("faithfulness", "min", 0.5),)
 
 
 def honest(claim: Claim) -> bool:
@@ -335,6 +338,23 @@ def test_a_damaged_file_of_calibrations_is_made_anew(project: Project) -> None:
     assert project.evaluate("PlainJudge", BOUND).met
     assert PlainJudge.asked - asked >= CLAIMS
     assert len(json.loads(kept.read_text())) == 1
+
+
+def test_a_floor_of_the_live_generation(project: Project) -> None:
+    """Measured alone, the live generation's answers are judged by a floor: what monitoring raises an alarm by."""
+    project.answers(1, invented=1)
+    with project.open(judge="PlainJudge", gate=[{"measure": "faithfulness", "min": 0.5}]) as index:
+        good = index.evaluate(1, against=None)
+        assert (good.verdict, good.candidate.measures["faithfulness"]) == ("promote", 0.9)
+        assert alarms(good, FLOORS) == ()
+        project.answers(1, invented=10)
+        bad = index.evaluate(1, against=None)
+        (alarm,) = alarms(bad, FLOORS)
+        assert bad.verdict == "hold"
+        assert alarm.subject == "faithfulness (faq)"
+        assert len(alarm.documents) == 10
+        (standing,) = index.status().alarms
+        assert "faithfulness on faq is 0.0000" in standing
 
 
 def test_it_is_shown(project: Project) -> None:

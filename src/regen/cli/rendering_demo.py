@@ -105,6 +105,6 @@ def closing_lines(steps: Sequence[Step], seconds: float, folder: Path, docs: Pat
     yield hint(f'ask it yourself:     regen search "{question}" --config {config}/regen.yaml')
     if (folder / "docs").is_dir():
         yield hint(f"edit files there:    regen sync --watch --config {config}/regen.yaml")
-    yield hint(f"what was measured:   {config}/{REPORT} in a browser; regen evaluate makes it again")
+    yield hint(f"what was measured:   open {config}/{REPORT} in a browser")
     yield hint(f"who switched, when:  regen history --config {config}/regen.yaml")
     yield hint("index your own:      regen init FOLDER, then regen sync")

@@ -159,6 +159,7 @@ limits:
 
 # What quality is measured on, and what a new generation must meet before it goes live. `min_lift: 0`: surely better;
 # `max_drop`: surely not worse by more; `slice`: queries with a tag. Checks gate unless they are said to be advisory.
+# `regen queries` makes a first collection.
 # evaluation:
 #   collections: [{{name: support, queries: eval/queries.jsonl, qrels: eval/qrels.tsv}}]
 #   known_queries: eval/known.jsonl    # {{"query": "...", "documents": ["id"], "within": 5}}

@@ -23,7 +23,14 @@ POLL_SECONDS: Final = 2.0
 """How often a process that waits for a lease looks again."""
 _ENTERED: Final = ("regen.index", "regen.quality.gating", "regen.serving.on_read", "regen.monitoring.doctor")
 """Imported before the first run: what is loaded later would keep the real clock."""
-_TIMED: Final = ("regen.engine.", "regen.serving.", "regen.verbs.", "regen.monitoring.", "regen.quality.", "regen.index")
+_TIMED: Final = (
+    "regen.engine.",
+    "regen.serving.",
+    "regen.verbs.",
+    "regen.monitoring.",
+    "regen.quality.",
+    "regen.index",
+)
 
 
 class SimulatedClock:

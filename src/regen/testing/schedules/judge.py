@@ -115,7 +115,9 @@ class Judge:
         lives = [one.live for one in self._switches if one.at > since]
         before = [one.live for one in self._switches if one.at <= since]
         if result.generation not in ([number] if number else [*before[-1:], *lives]):
-            self.problems.append(f"I7: {told} was answered by {result.generation}; live was {before[-1:]}, then {lives}")
+            self.problems.append(
+                f"I7: {told} was answered by {result.generation}; live was {before[-1:]}, then {lives}"
+            )
         if any(hit.generation != result.generation for hit in result):
             self.problems.append(f"I7: {told} mixes generations")
         complete = self.complete.get(result.generation, self.now) <= since
@@ -155,7 +157,12 @@ class Judge:
         seen = frozenset(hit.text for hit in hits)
         if hits and not any(seen == wanted or (blind and seen < wanted) for wanted in whole):
             return f"I2: found {sorted(seen)}"
-        if not hits and not blind and len(visible) == len(legal) and len({_facets(doc_id, one) for one in visible}) == 1:
+        if (
+            not hits
+            and not blind
+            and len(visible) == len(legal)
+            and len({_facets(doc_id, one) for one in visible}) == 1
+        ):
             return "I5: not found"
         return None
 

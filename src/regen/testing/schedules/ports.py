@@ -50,8 +50,8 @@ def _attribute(member: str) -> property:
 
 def _method(member: str, step: str) -> Callable[..., Any]:
     def stepped(one: Any, /, *arguments: Any, **keywords: Any) -> Any:
-        process = one._process
-        result = process.call(step, getattr(one._target, member), *arguments, **keywords)
+        target, process = one._target, one._process  # noqa: SLF001 - the stand-in's own
+        result = process.call(step, getattr(target, member), *arguments, **keywords)
         return _pages(result, f"{step}.next", process) if isinstance(result, Iterator) else result
 
     return stepped
@@ -75,6 +75,14 @@ class LyingStore(MemoryStore):
         self._calls = 0
         self._hidden: dict[str, int] = {}
         self._late: list[tuple[int, str, list[str]]] = []
+
+    def state(self) -> object:
+        """All that it holds, for :meth:`restore`; to be copied by who keeps it."""
+        return self._collections, self._aliases
+
+    def restore(self, state: Any) -> None:
+        """Hold what another one held."""
+        self._collections, self._aliases = state
 
     @property
     def lying(self) -> bool:

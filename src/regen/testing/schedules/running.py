@@ -1,16 +1,12 @@
-"""Runs a schedule: processes that share one catalog and one store, by their decisions or by a seed, and the judgement."""
+"""Runs a schedule: processes that share one catalog and one store, by decisions or by a seed; and judges it."""
 
 from __future__ import annotations
 
-import pickle
 import random
-import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from regen.catalog.catalog import SqlCatalog
 from regen.embedders.hashing import HashingEmbedder
 from regen.errors import (
     AliasMoved,
@@ -25,37 +21,23 @@ from regen.errors import (
     SourceError,
     StoreError,
 )
-from regen.engine.settings import Limits
 from regen.index import Index
 from regen.ports import Vector
 from regen.testing.faults import Crashed
 from regen.testing.schedules.baton import Baton
-from regen.testing.schedules.clean import MemoryDatabase
-from regen.testing.schedules.clock import STEP_SECONDS, HeldLease, SimulatedClock, simulated
-from regen.testing.schedules.documents import DIMENSIONS, PUSHED, RECIPES, SOURCED, document
-from regen.testing.schedules.judge import PRINCIPALS, Judge
-from regen.testing.schedules.ports import LyingStore, SharedCache, SharedSource, stand_in
-from regen.testing.schedules.scripts import Call, Decision, Schedule, Script, Setup, Weather, make_schedule
+from regen.testing.schedules.clock import START, STEP_SECONDS, HeldLease, simulated
+from regen.testing.schedules.documents import DIMENSIONS, RECIPES, SOURCED, document
+from regen.testing.schedules.judge import PRINCIPALS
+from regen.testing.schedules.ports import stand_in
+from regen.testing.schedules.scripts import Call, Decision, Schedule, Script, Weather, make_schedule
 from regen.testing.schedules.settling import settle
+from regen.testing.schedules.world import make_index, world_of
 
 MOST_STEPS: Final = 6_000
 INJECTED: Final = "injected"
 _ERRORS: Final = {"catalog": CatalogError, "store": StoreError, "embedder": EmbedderError, "source": SourceError}
 _EXPECTED: Final = (CatalogBusy, LeaseLost, AliasMoved, NotPromotable, NotFound, CollectionMissing)
 """What a call may raise because of what others do at the same time."""
-LIMITS: Final = Limits(lease_wait=8.0, batch_documents=2)
-
-
-@dataclass(slots=True)
-class World:
-    """What outlives every process: the catalog, the store, the cache, the source, and the clock."""
-
-    catalog: SqlCatalog
-    store: LyingStore = field(default_factory=LyingStore)
-    cache: SharedCache = field(default_factory=lambda: SharedCache({}))
-    source: dict[str, int] = field(default_factory=dict)
-    clock: SimulatedClock = field(default_factory=SimulatedClock)
-    judge: Judge = field(default_factory=Judge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +66,7 @@ def run(schedule: Schedule | int) -> Outcome:
 class _Run:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
-        self.world = _world(schedule.setup)
+        self.world = world_of(schedule.setup)
         self.baton = Baton(self.world.clock)
         self.trace: list[str] = []
         self.made: dict[tuple[str, int], Decision] = {}
@@ -125,7 +107,7 @@ class _Run:
 
     def fresh_index(self, recipe: str) -> Index:
         """An index whose calls nothing happens to."""
-        return _index(self.world, recipe, "settle", lambda port, _: port, cached=self.schedule.cached)
+        return make_index(self.world, recipe, "settle", lambda port, _: port, cached=self.schedule.cached)
 
     def note(self, line: str) -> None:
         self.trace.append(line)
@@ -158,7 +140,7 @@ class _Process:
             raise _ERRORS[port](f"{INJECTED}: {step} failed")
         if happens is not None and happens.happening == "lie":
             self.world.store.lie(happens.value)
-        of.note(f"{of.world.clock.now:.2f} {self.name} #{number} {step}")
+        of.note(f"{of.world.clock.now - START:.2f} {self.name} #{number} {step}")
         result = function(*arguments, **keywords)
         self._observe(step, arguments, keywords, result)
         if happens is not None and happens.happening == "crash after":
@@ -187,7 +169,7 @@ class _Process:
         if found is None or (found.happening in {"go", "jump"} and found.to not in of.baton.others()):
             return None
         of.made[key] = found
-        of.note(f"{of.world.clock.now:.2f} {self.name} #{number} {step} | {found}")
+        of.note(f"{of.world.clock.now - START:.2f} {self.name} #{number} {step} | {found}")
         if found.happening in {"go", "jump"}:
             of.world.clock.now += found.value if found.happening == "jump" else 0
             of.baton.hand_to(found.to)
@@ -229,7 +211,7 @@ class _Process:
         self.ports = {}
         at, calls = 0, self.script.calls
         try:
-            index = _index(self.world, self.script.recipe, self.name, self._wrapped, cached=self.of.schedule.cached)
+            index = make_index(self.world, self.script.recipe, self.name, self._wrapped, cached=self.of.schedule.cached)
             for at, call in enumerate(calls):  # noqa: B007 - the successor begins there
                 self._make(index, call)
             at = len(calls)
@@ -245,8 +227,7 @@ class _Process:
         return self.ports[name]
 
     def _make(self, index: Index, call: Call) -> None:
-        of = self.of
-        of.note(f"{of.world.clock.now:.2f} {self.name} | {call}")
+        self._note(str(call))
         if call.verb == "edit":
             self._edit(*call.about)
             return
@@ -255,15 +236,18 @@ class _Process:
         try:
             self._do(index, call)
             returned = True
-            of.note(f"{of.world.clock.now:.2f} {self.name} | returned from {call.verb}")
+            self._note(f"returned from {call.verb}")
         except Crashed:
-            of.note(f"{of.world.clock.now:.2f} {self.name} | died in {call.verb}")
+            self._note(f"died in {call.verb}")
             raise
         except RegenError as error:
-            of.note(f"{of.world.clock.now:.2f} {self.name} | {call.verb} raised {type(error).__name__}: {_short(error)}")
+            self._note(f"{call.verb} raised {type(error).__name__}: {_short(error)}")
             self._judge_error(call, error)
         finally:
             self.judge.end(writes, returned=returned)
+
+    def _note(self, what: str) -> None:
+        self.of.note(f"{self.world.clock.now - START:.2f} {self.name} | {what}")
 
     def _judge_error(self, call: Call, error: RegenError) -> None:
         expected = isinstance(error, _EXPECTED)
@@ -315,7 +299,9 @@ class _Process:
     def _search(self, index: Index, who: str, number: int | None) -> None:
         blind, told, since = self.world.store.lying, self.world.store.told, self.judge.now
         result = index.search(QUERY, 100, principals=PRINCIPALS[who], generation=number)
-        self.judge.search(who, number, result, since, blind=blind or self.world.store.lying or told != self.world.store.told)
+        self.judge.search(
+            who, number, result, since, blind=blind or self.world.store.lying or told != self.world.store.told
+        )
 
 
 QUERY: Final = "river stone"
@@ -323,71 +309,3 @@ QUERY: Final = "river stone"
 
 def _short(error: RegenError) -> str:
     return error.message.partition("\n")[0][:90]
-
-
-def _index(
-    world: World, recipe: str, owner: str, wrapped: Callable[[Any, str], Any], *, cached: bool = False
-) -> Index:
-    seed, chunking = RECIPES[recipe]
-    index = Index(
-        embedder=wrapped(HashingEmbedder(DIMENSIONS, seed), "embedder"),
-        store=wrapped(world.store, "store"),
-        catalog=wrapped(world.catalog, "catalog"),
-        source=wrapped(SharedSource(world.source), "source"),
-        cache=world.cache if cached else None,
-        chunking=chunking,
-        limits=LIMITS,
-    )
-    index._writer._owner = owner  # noqa: SLF001 - a process's own name, not one of this host's
-    return index
-
-
-# ── where schedules begin ───────────────────────────────────────────────────────────────────────────────────
-
-
-@cache
-def _database() -> MemoryDatabase:
-    return MemoryDatabase()
-
-
-@cache
-def _beginning(setup: Setup) -> tuple[sqlite3.Connection, bytes]:
-    """The catalog, and all the rest, of a world in which nothing has gone wrong yet."""
-    world = World(_database().restore(_database().empty))
-    alone = _Alone()
-    with simulated(world.clock, alone):
-        first = _index(world, "A", "setup", lambda port, _: port)
-        world.source.update(dict.fromkeys(SOURCED, 0))
-        begun = {one: 0 for one in (*PUSHED[:3], *SOURCED)}
-        first.upsert([document(one, 0) for one in PUSHED[:3]])
-        first.sync()
-        world.judge.recipes[1], world.judge.complete[1] = "A", 0
-        world.judge.switched(0, 1)
-        if setup != "live":
-            second = _index(world, "B", "setup", lambda port, _: port)
-            second.apply()
-            world.judge.recipes[2], world.judge.complete[2] = "B", 0
-            if setup == "switched":
-                second.promote(force=True, reason="setup")
-                world.judge.switched(1, 2)
-            second.upsert([document(PUSHED[0], 1)])
-            begun[PUSHED[0]] = 1
-        world.judge.end(world.judge.begin(begun), returned=True)
-    world.clock.sleeper = world.clock._skip  # noqa: SLF001 - as it was made
-    rest = (world.store._collections, world.store._aliases, world.cache.kept, world.source, world.clock.now, world.judge)  # noqa: SLF001
-    return _database().state(), pickle.dumps(rest)
-
-
-class _Alone:
-    def is_dead(self, owner: str) -> bool:
-        return owner != "setup"
-
-
-def _world(setup: Setup) -> World:
-    catalog, rest = _beginning(setup)
-    world = World(_database().restore(catalog))
-    collections, aliases, kept, source, now, judge = pickle.loads(rest)  # noqa: S301 - our own
-    world.store._collections, world.store._aliases = collections, aliases  # noqa: SLF001
-    world.cache, world.source, world.judge = SharedCache(kept), source, judge
-    world.clock.now = now
-    return world

@@ -38,8 +38,10 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What happens at a step. ``to`` is who goes on; ``value`` the seconds of a jump, the calls that a lie lasts, or 1
-    if a dead process's successor repeats the call that was interrupted.
+    """What happens at a step, and who goes on then.
+
+    ``value`` is the seconds of a jump, the calls that a lie lasts, or 1 if a dead process's successor repeats the call
+    that was interrupted.
     """
 
     happening: Happening
@@ -91,6 +93,7 @@ class Weather:
 
     chance: random.Random
     switch: float = 0.0
+    lie: float = 0.0
     rates: dict[Happening, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -104,8 +107,6 @@ class Weather:
             "fail after": pick((0.0, 0.0, 0.03)),
         }
         self.lie = pick((0.0, 0.0, 0.4))
-
-    lie: float = 0.0
 
     def draw(self, step: str, others: list[str]) -> Decision | None:
         """What happens at a step, if anything does."""
@@ -133,96 +134,134 @@ class Weather:
 
 
 WRITES: Final = frozenset(
-    "log tombstone begin_write commit_write abandon_writes clear_garbage garbage advance switch retire mark_ready "
-    "create_generation go_live upsert delete update_payload drop create acquire release demand_payloads purge fence "
-    "set_fields search set_alias".split()
-)
+    (
+        "log", "tombstone", "begin_write", "commit_write", "abandon_writes", "garbage", "clear_garbage", "advance",
+        "switch", "retire", "mark_ready", "create_generation", "go_live", "acquire", "release", "purge", "set_fields",
+        "demand_payloads", "fence", "upsert", "delete", "update_payload", "drop", "create", "search", "set_alias",
+    )
+)  # fmt: skip
 """Steps at which something is likely to happen: what changes anything, and the two looks of a search."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """What the scripts of one schedule have in common. ``pushed`` and ``sourced`` are few, so that calls collide."""
+
+    chance: random.Random
+    setup: Setup
+    pushed: tuple[str, ...]
+    sourced: tuple[str, ...]
+
+    @property
+    def recipe(self) -> str:
+        """The live generation's, as the configuration of most processes has it."""
+        return "B" if self.setup == "switched" else "A"
+
+    def version(self) -> int:
+        """Some version."""
+        return self.chance.randrange(VERSIONS)
 
 
 def make_schedule(seed: int) -> Schedule:
     """The schedule of a seed."""
     chance = random.Random(f"script {seed}")  # noqa: S311 - no secret
     setup: Setup = chance.choice(("live", "ready", "switched"))
-    names = chance.sample(sorted(_ROLES), chance.choice((2, 3, 3, 4)))
+    pushed, sourced = chance.sample(PUSHED, chance.choice((1, 2, 4))), chance.sample(SOURCED, chance.choice((1, 3)))
+    plot = _Plot(chance, setup, tuple(pushed), tuple(sourced))
+    theme = chance.choice(_THEMES)
+    names = chance.sample(theme, min(len(theme), chance.choice((2, 3, 3, 4))))
     if "search" not in names:
         names.append("search")
     if not _FEEDS.intersection(names):
         names.append(chance.choice(sorted(_FEEDS)))
-    scripts = [_ROLES[name](chance, name, setup) for name in names]
-    chance.shuffle(scripts)
+    chance.shuffle(names)
+    scripts = tuple(_script(plot, name) for name in names)
     same_host, cached, depth = chance.random() < 0.5, chance.random() < 0.4, chance.randrange(3)
-    return Schedule(seed, setup, tuple(scripts), None, same_host, cached, depth)
+    return Schedule(seed, setup, scripts, None, same_host, cached, depth)
 
 
-def _push(chance: random.Random, name: str, setup: Setup) -> Script:
+def _script(plot: _Plot, name: str) -> Script:
+    recipe = "B" if name.startswith("switch") else plot.recipe
+    if name == "build":
+        recipe = "B" if plot.setup == "live" else "C"
+    return Script(name, recipe, tuple(_ROLES[name](plot)))
+
+
+def _push(plot: _Plot) -> list[Call]:
     """Pushes, redeliveries and deliveries in another order."""
     calls: list[Call] = []
+    chance = plot.chance
     for _ in range(chance.randint(1, 3)):
-        chosen = chance.sample(PUSHED, chance.choice((1, 1, 2)))
+        chosen = chance.sample(plot.pushed, min(len(plot.pushed), chance.choice((1, 1, 2))))
         if chance.random() < 0.3:
             calls.append(Call("delete", tuple(chosen)))
         else:
-            calls.append(Call("upsert", tuple((one, chance.randrange(VERSIONS)) for one in chosen)))
+            calls.append(Call("upsert", tuple((one, plot.version()) for one in chosen)))
         if chance.random() < 0.2:
             calls.append(chance.choice(calls))  # delivered again, perhaps late
     if chance.random() < 0.2:
         chance.shuffle(calls)
-    return Script(name, _recipe(setup), tuple(calls))
+    return calls
 
 
-def _sync(chance: random.Random, name: str, setup: Setup) -> Script:
+def _sync(plot: _Plot) -> list[Call]:
     """Edits of the source, each followed by a sync of all of it or of the documents that an event names."""
     calls: list[Call] = []
+    chance = plot.chance
     for _ in range(chance.randint(1, 2)):
-        one = chance.choice(SOURCED)
-        calls.append(Call("edit", (one, None if chance.random() < 0.3 else chance.randrange(VERSIONS))))
-        if chance.random() < 0.5:
-            calls.append(Call("sync"))
-        else:
-            calls.append(Call("sync_ids", (one, *chance.choices(SOURCED, k=2), one)))
-    return Script(name, _recipe(setup), tuple(calls))
+        one = chance.choice(plot.sourced)
+        calls.append(Call("edit", (one, None if chance.random() < 0.3 else plot.version())))
+        events = (one, *chance.choices(SOURCED, k=2), one)
+        calls.append(Call("sync") if chance.random() < 0.5 else Call("sync_ids", events))
+    return calls
 
 
-def _build(_chance: random.Random, name: str, setup: Setup) -> Script:
-    return Script(name, "C" if setup != "live" else "B", (Call("apply"),))
+def _build(_: _Plot) -> list[Call]:
+    return [Call("apply")]
 
 
-def _switch(chance: random.Random, name: str, setup: Setup) -> Script:
-    calls = [Call(chance.choice(("promote", "rollback")))] if setup != "live" else [Call("apply"), Call("promote")]
-    calls += [Call(chance.choice(("promote", "rollback"))) for _ in range(chance.randrange(2))]
-    return Script(name, "B", tuple(calls))
+def _switch(plot: _Plot) -> list[Call]:
+    pick = plot.chance.choice
+    first = [Call(pick(("promote", "rollback")))] if plot.setup != "live" else [Call("apply"), Call("promote")]
+    return first + [Call(pick(("promote", "rollback"))) for _ in range(plot.chance.randrange(2))]
 
 
-def _retire(chance: random.Random, name: str, setup: Setup) -> Script:
-    if setup != "live" and chance.random() < 0.5:
-        return Script(name, _recipe(setup), (Call("retire", (chance.choice((1, 2)),)),))
-    return Script(name, _recipe(setup), (Call("gc", (True,)),))
+def _retire(plot: _Plot) -> list[Call]:
+    if plot.setup != "live" and plot.chance.random() < 0.5:
+        return [Call("retire", (plot.chance.choice((1, 2)),))]
+    return [Call("gc", (True,))]
 
 
-def _gc(chance: random.Random, name: str, setup: Setup) -> Script:
-    return Script(name, _recipe(setup), tuple(Call("gc", (False,)) for _ in range(chance.randint(1, 2))))
+def _gc(plot: _Plot) -> list[Call]:
+    return [Call("gc", (False,))] * plot.chance.randint(1, 2)
 
 
-def _repair(_chance: random.Random, name: str, setup: Setup) -> Script:
-    return Script(name, _recipe(setup), (Call("verify", (True,)),))
+def _repair(_: _Plot) -> list[Call]:
+    return [Call("verify", (True,))]
 
 
-def _search(chance: random.Random, name: str, setup: Setup) -> Script:
+def _search(plot: _Plot) -> list[Call]:
     """Searches by several principals, of whatever is live or of a generation by its number."""
+    chance = plot.chance
     calls = []
     for _ in range(chance.randint(2, 5)):
-        number = chance.choice((1, 2)) if setup != "live" and chance.random() < 0.4 else None
+        number = chance.choice((1, 2)) if plot.setup != "live" and chance.random() < 0.4 else None
         calls.append(Call("search", (chance.choice(("all", "all", "ann", "bob", "nobody")), number)))
-    return Script(name, _recipe(setup), tuple(calls))
+    return calls
 
 
-def _recipe(setup: Setup) -> str:
-    return "B" if setup == "switched" else "A"
-
-
-_ROLES: Final[dict[str, Callable[[random.Random, str, Setup], Script]]] = {
+_ROLES: Final[dict[str, Callable[[_Plot], list[Call]]]] = {
     "push1": _push, "push2": _push, "sync1": _sync, "sync2": _sync, "build": _build, "switch1": _switch,
     "switch2": _switch, "retire": _retire, "gc": _gc, "repair": _repair, "search": _search,
 }  # fmt: skip
+_THEMES: Final[tuple[tuple[str, ...], ...]] = (
+    tuple(sorted(_ROLES)),
+    ("push1", "push2", "sync1", "gc"),
+    ("sync1", "sync2", "push1", "repair"),
+    ("switch1", "switch2", "push1"),
+    ("switch1", "retire", "gc", "sync1"),
+    ("build", "push1", "push2", "retire", "switch1"),
+    ("gc", "repair", "push1", "push2"),
+)
+"""Who is likely to get into whose way; of a theme some come, and always a searcher and a writer."""
 _FEEDS: Final = frozenset({"push1", "push2", "sync1", "sync2"})

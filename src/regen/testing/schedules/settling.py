@@ -30,8 +30,10 @@ class Settled(Protocol):
 
 
 def settle(world: Settled, fresh_index: Callable[[str], Index], *, pure: bool) -> list[str]:
-    """Sync, collect garbage, and compare; what is wrong. ``pure``: nothing can have been written behind a lease's back,
-    so that what crashes left is known as garbage even before it is looked for.
+    """Sync, collect garbage, and compare; what is wrong.
+
+    ``pure``: nothing can have been written behind a lease's back, so that what crashes left is known as garbage even
+    before it is looked for.
     """
     world.clock.now += LONG
     world.store.settle()
@@ -81,7 +83,7 @@ def _documents(world: Settled) -> list[str]:
 
 
 def _wanted(world: Settled, number: int, doc_id: str, version: int | None) -> Any:
-    return None if version is None else clean(world.judge.recipes[number], doc_id, version)
+    return None if version is None else clean(world.judge.recipes[number], version)[doc_id]
 
 
 def _differs(held: Any, wanted: Any) -> str:

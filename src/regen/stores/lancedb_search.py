@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
+from numpy.typing import NDArray
 
 from regen.core.recipe import Metric
 from regen.ports import StoreHit, Vector
@@ -28,7 +29,7 @@ def best(
         return _best_of_signs(table, layout, query, k, condition)
     search = _search(table, query).distance_type(layout.metric).select([*_HIT_COLUMNS, "_distance"]).limit(k)
     search = search.refine_factor(index.refine).ef(max(index.ef, 2 * index.refine * k))
-    found = _run(search, condition)
+    found = _run(search, table, condition)
     top = _AT_ZERO_DISTANCE[layout.metric]
     return _hits(found, [top - distance for distance in found.column("_distance").to_pylist()])
 
@@ -40,20 +41,26 @@ def _best_of_signs(table: Table, layout: Layout, query: Vector, k: int, conditio
     hamming: Any = "hamming"  # LanceDB knows it, its annotation does not
     search = _search(table, packed(query)).distance_type(hamming)
     search = search.select(["vector", *_HIT_COLUMNS, "_distance"]).limit(max(MIN_CANDIDATES, CANDIDATES_A_HIT * k))
-    found = _run(search, condition)
+    found = _run(search, table, condition)
     scores = cosine_with_signs(query, decoded(found.column("vector"), layout.dimensions, "binary"))
     order = np.argsort(-scores, kind="stable")[:k]
     return _hits(found.select(_HIT_COLUMNS).take(pa.array(order)), scores[order].tolist())
 
 
-def _search(table: Table, query: object) -> LanceVectorQueryBuilder:
-    search = table.search(query, vector_column_name="vector", query_type="vector")
-    assert isinstance(search, LanceVectorQueryBuilder)
-    return search
+def _search(table: Table, query: Vector | NDArray[np.uint8]) -> LanceVectorQueryBuilder:
+    # Not table.search(): it reads the schema to find the vector column, which has but one name here.
+    return LanceVectorQueryBuilder(table, query, "vector")
 
 
-def _run(search: LanceVectorQueryBuilder, condition: str | None) -> pa.Table:
-    return (search if condition is None else search.where(condition, prefilter=True)).to_arrow()
+def _run(search: LanceVectorQueryBuilder, table: Table, condition: str | None) -> pa.Table:
+    """The rows that a search finds, read from LanceDB's own reader.
+
+    ``to_arrow()`` would look at the schema twice more, for columns of blobs, which a collection does not have; each
+    look asks the file system for the newest version, in another thread.
+    """
+    chosen = search if condition is None else search.where(condition, prefilter=True)
+    rows: pa.Table = table._execute_query(chosen.to_query_object()).read_all()  # noqa: SLF001 - see above
+    return rows
 
 
 def _hits(found: pa.Table, scores: list[float]) -> list[StoreHit]:

@@ -88,8 +88,8 @@ class ChunkingSettings(Block):
 class EmbeddingSettings(Block):
     """Which model makes the vectors. What is None is as the model itself says; ``options`` go to the embedder.
 
-    ``cache`` of None keeps an embedding cache for models that cost money. ``same_as`` declares that the model is the one
-    of that name: then an index of it is taken over without embedding, if the probe texts agree.
+    ``cache`` of None keeps an embedding cache for models that cost money. ``same_as`` declares that the model is the
+    one of that name: then an index of it is taken over without embedding, if the probe texts agree.
     """
 
     model: Name

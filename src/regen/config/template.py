@@ -168,7 +168,7 @@ limits:
 #   - {{measure: "R@100", max_drop: 0.01, slice: lang=de}}
 #   - {{latency: p95, max_ratio: 1.5}}
 
-# How another model is moved to: a slice first; slower while searches suffer; kept for a way back. `strategy: bulk` is for
-# a maintenance window; rolling, on_read and bridge serve while it is filled.
+# How another model is moved to: a slice first; slower while searches suffer; kept for a way back. `strategy: bulk` is
+# for a maintenance window; rolling, on_read and bridge serve while it is filled.
 # migration: {{pilot: 5%, throttle: 2.0, retain: 7d}}
 """

@@ -63,8 +63,8 @@ class Budget:
                     raise BudgetExceeded(
                         f"{what}: the next call could cost {amount:.6f} US dollars, and {self._spent:.6f} of "
                         f"options.budget_usd = {self._limit:g} are spent",
-                        hint="what was answered is kept in the cache, where one is named, and is not paid again: raise the "
-                        "budget to go on",
+                        hint="what was answered is kept in the cache, where one is named, and is not paid again: raise "
+                        "the budget to go on",
                     )
                 self._changed.wait()
             self._held += amount

@@ -90,7 +90,7 @@ def no_revision_check(patch: Patch) -> None:
 
 def _as_of(new: Any, revision: int) -> Any:
     placement = None if new.placement is None else replace(new.placement, revision=revision)
-    return replace(new, revision=revision, placement=placement)
+    return new._replace(revision=revision, placement=placement)
 
 
 def no_fencing_token(patch: Patch) -> None:
@@ -138,7 +138,7 @@ def fence_skipped_on_one_route(patch: Patch) -> None:
             inner.setattr(search, "fence", passing)
             return original(query, generation, store, reader, route)
 
-    original = reading.answer
+    original = search.answer
     patch.setattr(reading, "answer", answer)
 
 

@@ -134,6 +134,7 @@ def simulated(clock: SimulatedClock, mortality: Mortality, *, depth: int = 0) ->
     for name in _ENTERED:
         importlib.import_module(name)
     from regen.engine import building, lease, lifecycle, reconcile, upkeep  # noqa: PLC0415 - heavy, only for a run
+    from regen.engine.control import Brake  # noqa: PLC0415 - likewise
     from regen.serving import reading  # noqa: PLC0415 - likewise
 
     held = type("SimulatedLease", (HeldLease,), {"held": {}, "clock": clock})
@@ -145,7 +146,7 @@ def simulated(clock: SimulatedClock, mortality: Mortality, *, depth: int = 0) ->
         (lifecycle, "actor", lambda: "simulated"),
         (reconcile, "run_pipeline", pipeline(depth)),
         (reconcile, "give_back", lambda: None),
-        (building, "Brake", partial(building.Brake, clock=clock.monotonic, sleep=clock.sleep)),
+        (building, "Brake", partial(Brake, clock=clock.monotonic, sleep=clock.sleep)),
         (reading, "secrets", clock),
         *((module, "time", clock) for module in _timed()),
     ]

@@ -26,7 +26,8 @@ class Caller(Protocol):
 
 def stand_in(target: T, name: str, process: Caller) -> T:
     """What a process is given for a port: each public method is a step of it, and each page of an iterator too."""
-    made: Any = _class(type(target), name)()
+    kind: Any = type(target)
+    made: Any = _class(kind, name)()
     made._target, made._process = target, process  # noqa: SLF001 - the stand-in's own
     return cast("T", made)
 

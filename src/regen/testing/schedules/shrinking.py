@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from regen.testing.schedules.running import Outcome, run
-from regen.testing.schedules.scripts import Schedule, Script
+from regen.testing.schedules.scripts import Call, Decision, Schedule, Script
 
 T = TypeVar("T")
 
@@ -35,23 +36,31 @@ class _Shrinking:
         size = None
         while size != self.best.schedule.size and self.left > 0:
             size = self.best.schedule.size
-            self._fewer(lambda: self.best.schedule.scripts, lambda left: replace(self._same, scripts=tuple(left)))
-            self._fewer(lambda: list((self.best.schedule.decisions or {}).items()),
-                        lambda left: replace(self._same, decisions=dict(left)))  # fmt: skip
-            for at in range(len(self.best.schedule.scripts)):
-                self._fewer(lambda at=at: self._same.scripts[at].calls, lambda left, at=at: self._with_calls(at, left))
-            for simpler in ({"depth": 0}, {"cached": False}, {"same_host": True}):
-                self._holds(replace(self._same, **simpler))
+            self._fewer(lambda: self._same.scripts, self._with_scripts)
+            for at in range(len(self._same.scripts)):
+                self._fewer(partial(self._calls, at), partial(self._with_calls, at))
+            self._fewer(lambda: list((self._same.decisions or {}).items()), self._with_decisions)
+            for simpler in (replace(self._same, depth=0), replace(self._same, cached=False)):
+                self._holds(simpler)
         return self.best
 
     @property
     def _same(self) -> Schedule:
         return self.best.schedule
 
-    def _with_calls(self, at: int, left: Sequence[object]) -> Schedule:
-        scripts: list[Script] = list(self._same.scripts)
-        scripts[at] = replace(scripts[at], calls=tuple(left))  # type: ignore[arg-type]
+    def _calls(self, at: int) -> Sequence[Call]:
+        return self._same.scripts[at].calls
+
+    def _with_calls(self, at: int, left: Sequence[Call]) -> Schedule:
+        scripts = list(self._same.scripts)
+        scripts[at] = replace(scripts[at], calls=tuple(left))
         return replace(self._same, scripts=tuple(scripts))
+
+    def _with_scripts(self, left: Sequence[Script]) -> Schedule:
+        return replace(self._same, scripts=tuple(left))
+
+    def _with_decisions(self, left: Sequence[tuple[tuple[str, int], Decision]]) -> Schedule:
+        return replace(self._same, decisions=dict(left))
 
     def _fewer(self, items: Callable[[], Sequence[T]], without: Callable[[Sequence[T]], Schedule]) -> None:
         """Leave out halves, quarters, … single items, whatever can be."""

@@ -1,0 +1,139 @@
+"""Thousands of seeded schedules of crashing, stalling, lied-to processes; and the bugs that they find when planted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.crash.planted import BUGS, planted
+
+from regen.testing.schedules import Call, Decision, Outcome, Schedule, Script, make_schedule, run, search_for, shrink
+from regen.testing.schedules.clean import clean
+from regen.testing.schedules.documents import RECIPES, VERSIONS
+from regen.testing.schedules.world import world_of
+
+FIRST: dict[str, int] = {}
+"""The first seed that finds a planted bug."""
+MOST_LINES = 25
+"""What a reader is shown of a shrunk schedule."""
+PARTS = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _clean_systems() -> None:
+    """What clean systems make is made before any bug is planted."""
+    for recipe in RECIPES:
+        for version in range(VERSIONS):
+            clean(recipe, version)
+    for setup in ("live", "ready", "switched"):
+        world_of(setup)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_schedules_end_well(part: int) -> None:
+    """Whatever is interleaved, crashes, stalls, fails and lies: every search is right, and the end is a clean one."""
+    assert not_well(range(part * 100, part * 100 + 100)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(20))
+def test_very_many_schedules_end_well(part: int) -> None:
+    """Ten thousand of them."""
+    assert not_well(range(part * 500, part * 500 + 500)) == ""
+
+
+def not_well(seeds: range) -> str:
+    """What the first schedule of these that does not end well tells; empty when all do."""
+    found = search_for(seeds)
+    return "" if found is None else shrink(found).told()
+
+
+def test_the_same_seed_gives_the_same_trace() -> None:
+    """Byte for byte, in other processes and under other hash seeds."""
+    code = """if True:
+        import hashlib
+        from regen.testing.schedules import run
+        for seed in range(40, 52):
+            print(hashlib.sha256("\\n".join(run(seed).trace).encode()).hexdigest())
+    """
+    traces = [
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, cwd=Path(__file__).parents[2],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert len(set(traces[0].split())) == 12
+    assert traces[0] == traces[1]
+
+
+def test_a_schedule_as_data_is_the_schedule_of_its_seed() -> None:
+    """The decisions that a seed made, given as data, make the same run: so schedules can be cut down."""
+    for seed in range(60, 70):
+        drawn = run(seed)
+        assert drawn.schedule.decisions
+        assert run(drawn.schedule).trace == drawn.trace
+
+
+def test_everything_happens() -> None:
+    """No kind of happening, no setup and no call is left out by the seeds, and most calls return."""
+    outcomes = [run(seed) for seed in range(120)]
+    happened = {one.happening for outcome in outcomes for one in (outcome.schedule.decisions or {}).values()}
+    assert happened == {"go", "jump", "crash", "crash after", "fail", "fail after", "lie"}
+    assert {outcome.schedule.setup for outcome in outcomes} == {"live", "ready", "switched"}
+    lines = [line.split(" | ")[1] for outcome in outcomes for line in outcome.trace if " | " in line]
+    returned = [line.removeprefix("returned from ") for line in lines if line.startswith("returned")]
+    assert set(returned) >= {
+        "upsert", "delete", "sync", "sync_ids", "apply", "promote", "rollback", "retire", "gc", "verify", "search",
+    }  # fmt: skip
+    assert len(returned) > 3 * sum("raised" in line or "died" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(name: str) -> None:
+    """Near the seed that first found it, and what is left of the schedule can be read."""
+    with planted(name):
+        found = search_for(range(FIRST[name], FIRST[name] + 3))
+        assert found is not None, "the schedules have changed: look for the first seed again, by the slow test"
+        shrunk = shrink(found)
+        assert readable(shrunk), shrunk.told()
+    assert not run(shrunk.schedule).problems  # it is the bug that it shows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found_from_the_start(name: str) -> None:
+    """Within two thousand schedules."""
+    with planted(name):
+        found = search_for(range(2_000))
+    assert found is not None
+    assert found.schedule.seed == FIRST[name]
+
+
+def readable(outcome: Outcome) -> bool:
+    """Whether what is told of a run is short, and says what is wrong."""
+    lines = outcome.told().splitlines()
+    return len(lines) <= MOST_LINES and any(line.startswith("wrong: ") for line in lines)
+
+
+def test_a_schedule_of_ones_own() -> None:
+    """A reconcile stalls just before its commit until its lease is lost; another has placed the document meanwhile."""
+    scripts = (
+        Script("slow", "A", (Call("upsert", (("p0", 3),)),)),
+        Script("quick", "A", (Call("upsert", (("p0", 1),)), Call("search", ("all", None)))),
+    )
+    seen = run(Schedule(0, "live", scripts, decisions={})).trace
+    step = next(line for line in seen if "slow" in line and line.endswith("catalog.commit_write"))
+    number = int(step.split("#")[1].split()[0])
+    outcome = run(Schedule(0, "live", scripts, decisions={("slow", number): Decision("jump", "quick", 40)}))
+    assert not outcome.problems, outcome.told()
+    assert "slow | upsert raised LeaseLost" in outcome.told()
+
+
+def test_seeds_make_different_schedules() -> None:
+    """A seed stands for one schedule, and others for others."""
+    assert make_schedule(5) == make_schedule(5)
+    assert len({str(make_schedule(seed)) for seed in range(100)}) == 100

@@ -109,6 +109,8 @@ class OwnMemory:
     SQLite maps up to 256 MB of the catalog, so the resident size grows with the corpus though nothing is kept.
     """
 
+    peak: float = 0.0
+
     def filled(self, _: object) -> None:
         """Called whenever a batch is written: what comes after the last one is the store's upkeep."""
         self.filling = self.peak

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from tests.acceptance.conftest import Worlds
 from tests.acceptance.generations import Move, assert_same, clean, document, sentence, texts
 
 from regen import UNRESTRICTED, Chunking, Document
-from regen.core.results import SearchResult
+from regen.core.results import SearchResult, SwitchResult
 from regen.embedders.hashing import HashingEmbedder
 from regen.embedders.wordllama import WordLlamaEmbedder
 from regen.engine import probes
@@ -318,9 +318,10 @@ def test_there_and_back_and_there_again(worlds: Worlds, name: str) -> None:
     """Promotion, rollback and roll forward with edits after each: no generation misses any of them (I7, I8)."""
     way, move = WAYS[name], two(worlds, name)
     now = {item.id: item for item in DOCUMENTS}
-    for turn, (switch, live) in enumerate(
-        [(move.index.promote, 2), (move.index.rollback, 1), (move.index.rollback, 2), (move.index.rollback, 1)]
-    ):
+    switches: list[tuple[Callable[..., SwitchResult], int]] = [
+        (move.index.promote, 2), (move.index.rollback, 1), (move.index.rollback, 2), (move.index.rollback, 1),
+    ]  # fmt: skip
+    for turn, (switch, live) in enumerate(switches):
         assert switch(reason=f"turn {turn}").live == live
         new = document(20 + turn)
         changed = Document(f"d{turn % 3}", " ".join([sentence(950 + turn), document(turn).text]), {"title": "Edited"})

@@ -255,7 +255,7 @@ def test_after_the_last_attempt_it_is_told(server: ChatServer, judge: Callable[.
     ("fault", "hint"),
     [
         (Throttle(0.01, code="insufficient_quota"), "no credit left"),
-        (Throttle(3600.0), "when the server can be reached"),
+        (Throttle(3600.0), "when the server is back"),
         (Refuse(400, "response_format is not supported"), "options.json_mode: false"),
         (Refuse(404, "no such model"), "is the model's name right"),
     ],

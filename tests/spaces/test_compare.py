@@ -21,7 +21,8 @@ def near(cosine: float, seed: int = 5) -> Vectors:
     """Unit vectors of this cosine with the model's own."""
     drawn = np.random.default_rng(seed).standard_normal(OWN.shape).astype(np.float32)
     across = normalize(drawn - (drawn * OWN).sum(axis=1, keepdims=True) * OWN)
-    return (cosine * OWN + np.sqrt(1 - cosine**2) * across).astype(np.float32)
+    made: Vectors = (cosine * OWN + np.sqrt(1 - cosine**2) * across).astype(np.float32)
+    return made
 
 
 def partly(share: float, others: Vectors) -> Vectors:
@@ -105,4 +106,6 @@ def test_a_small_sample_is_not_called_two_groups() -> None:
     assert "mixed" not in str(agreement(near(0.5)[:3], OWN[:3]).problem)
     spread = np.linspace(0.4, 0.95, COUNT, dtype=np.float32)[:, None]
     across = near(0.0)
-    assert "near the model's own" in str(agreement(spread * OWN + np.sqrt(1 - spread**2) * across, OWN).problem)
+    assert "near the model's own" in str(
+        agreement((spread * OWN + np.sqrt(1 - spread**2) * across).astype(np.float32), OWN).problem
+    )

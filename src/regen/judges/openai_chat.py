@@ -119,7 +119,7 @@ class OpenAIChat:
             tried = f"{made} attempt{'' if made == 1 else 's'}"
             raise JudgeError(
                 f"{error} (gave up after {tried})",
-                hint="what was answered is in the cache, where one is named; run it again when the server can be reached",
+                hint="what was answered is in the cache, where one is named; run it again when the server is back",
             ) from None
         raise AssertionError("the last attempt returns or raises")
 

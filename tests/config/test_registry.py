@@ -112,7 +112,7 @@ def test_a_namesake_of_another_project_is_refused(root: Path, tmp_path_factory: 
         (lambda: registry.make_store("lance://x", "."), "unknown store 'lance://x'", "did you mean lancedb://…?"),
         (lambda: registry.make_store("vectors", "."), "'vectors' is not a URL", "lancedb://…, memory://…"),
         (lambda: registry.make_catalog("sqlit:///x", "."), "unknown catalog 'sqlit:///x'", "did you mean sqlite://…?"),
-        (lambda: registry.make_catalog("zzz://x", "."), "unknown catalog", "valid: postgresql://…, sqlite://…, python:"),
+        (lambda: registry.make_catalog("zzz://x", "."), "unknown catalog", "valid: postgresql://…, sqlite://…"),
     ],
 )  # fmt: skip
 def test_unknown_names(make: object, message: str, hint: str) -> None:

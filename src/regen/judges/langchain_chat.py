@@ -89,7 +89,7 @@ class LangChainChat:
         except Exception as error:
             raise JudgeError(
                 f"{self.name}: {type(error).__name__}: {str(error)[:300]}",
-                hint="what was answered is in the cache, where one is named; set the model's own max_retries and timeout",
+                hint="what was answered is in the cache, where one is named; set the model's max_retries and timeout",
             ) from error
         finally:
             self._budget.settle(most, cost)

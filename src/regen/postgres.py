@@ -6,6 +6,7 @@ PostgreSQL's text type holds every character but NUL, and documents may hold it.
 
 from __future__ import annotations
 
+import select
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -77,6 +78,19 @@ class Address:
             connection.close()
             raise
         return connection
+
+
+def hung_up(connection: Any) -> bool:
+    """Whether an idle connection's other end is gone: then, and only then, there is something to read on it."""
+    if connection.closed:
+        return True
+    if not select.select([connection.fileno()], [], [], 0)[0]:
+        return False
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error:
+        return True
+    return False
 
 
 def escaped(text: str) -> str:

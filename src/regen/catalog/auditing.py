@@ -49,7 +49,7 @@ class Audits(Database):
             .order_by(_shuffled(first, seed))
             .limit(limit)
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             keys = [row[0] for row in connection.execute(chosen)]
         return self._read(_FACTS.where(self.among(_docs.doc_key, keys)).order_by(_docs.doc_key))
 
@@ -64,7 +64,7 @@ class Audits(Database):
                 .order_by(_docs.doc_key)
                 .limit(batch)
             )
-            with self.reading() as connection:
+            with self.glancing() as connection:
                 page = connection.execute(statement).all()
             if not page:
                 return
@@ -83,12 +83,12 @@ class Audits(Database):
         announced = select(func.coalesce(func.sum(func.length(intents.chunk_ids)), 0)).where(
             intents.generation == generation
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             row = connection.execute(select(queued.scalar_subquery(), announced.scalar_subquery())).one()
         return Unnamed(int(row[0]) // ENTRY_BYTES, int(row[1]) // ID_BYTES)
 
     def _read(self, statement: Select[Any]) -> list[DocumentFacts]:
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [_facts(row) for row in connection.execute(statement)]
 
 

@@ -29,7 +29,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one moment and changes nothing."""
-        with _translated(), self._engine.connect() as connection:
+        with translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def glancing(self) -> Iterator[Connection]:
+        """For one statement that only reads: it sees one moment without a transaction around it."""
+        with self.reading() as connection:
             yield connection
 
     @contextmanager
@@ -38,7 +44,7 @@ class Database:
 
         Of those that name one counter, each sees what the one before it has committed.
         """
-        with _translated(), self._write_engine.begin() as connection:
+        with translated(), self._write_engine.begin() as connection:
             if counter is not None:
                 self.hold(connection, counter)
             yield connection
@@ -78,7 +84,8 @@ def rows(connection: Connection, statement: Select[Any]) -> list[Any]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Turn what SQLAlchemy raises into CatalogError and its kinds."""
     try:
         yield
     except OperationalError as error:

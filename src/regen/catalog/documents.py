@@ -28,12 +28,12 @@ class DocumentLog(Database):
         statement = select(_docs.doc_id, _docs.doc_key, _docs.fingerprint, _docs.deleted).where(
             self.among(_docs.doc_id, ids)
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return {row[0]: Known(row[1], row[2], row[3]) for row in connection.execute(statement)}
 
     def states(self, ids: Sequence[str]) -> dict[str, State]:
         """The facets of those of the ids that are alive."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             found = self._current(connection, ids)
         return {doc_id: state for doc_id, (_, state) in found.items() if state is not None}
 
@@ -45,7 +45,7 @@ class DocumentLog(Database):
             .where(self.among(_docs.doc_id, ids), _docs.stamp.is_not(None), _docs.deleted.is_(False))
             .where(_docs.doc_id.not_in(select(letters.doc_id).where(letters.generation == 0)))
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}
 
     def vanished(self, source: str, seen: bytearray) -> tuple[list[str], int]:
@@ -65,12 +65,12 @@ class DocumentLog(Database):
 
     def head(self) -> int:
         """The revision of the newest change."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return _head(connection)
 
     def alive(self) -> int:
         """How many documents exist."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return connection.execute(select(func.count()).where(_docs.deleted.is_(False))).scalar_one()
 
     def log(
@@ -83,7 +83,7 @@ class DocumentLog(Database):
         restored: bool = False,
     ) -> LogOutcome:
         """Append what really differs to the change log and bring ``documents`` up to date."""
-        states = [state_of(candidate.document) for candidate in candidates]
+        states = [candidate.state or state_of(candidate.document) for candidate in candidates]
         with self.writing("revision") as connection:
             old = self._current(connection, [candidate.document.id for candidate in candidates])
             outcomes: list[Outcome] = []
@@ -145,7 +145,7 @@ class DocumentLog(Database):
         )
         if doc_id is not None:
             statement = statement.where(_docs.doc_id == doc_id)
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [
                 ChangeRecord(revision, found, kind, at, held is not None)
                 for revision, found, kind, at, held in rows(connection, statement)
@@ -170,7 +170,7 @@ class DocumentLog(Database):
             .order_by(changes.revision.desc())
             .limit(1)
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             found = connection.execute(statement).fetchone()
         if found is None or (found[2] is None and found[0] != "deleted"):
             raise NotFound(

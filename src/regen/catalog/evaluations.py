@@ -26,7 +26,7 @@ class Evaluations(Database):
         ).where(_kept.alias == alias)  # fmt: skip
         if generation is not None:
             statement = statement.where(_kept.generation == generation)
-        with self.reading() as connection:
+        with self.glancing() as connection:
             found = connection.execute(statement.order_by(_kept.id.desc()).limit(limit))
             return [KeptEvaluation(*row[:8], orjson.loads(row[8])) for row in found]
 
@@ -63,5 +63,5 @@ class Evaluations(Database):
         """US dollars that one generation has cost so far."""
         costs = schema.costs.c
         statement = select(func.coalesce(func.sum(costs.usd), 0.0)).where(costs.generation == generation)
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return float(connection.execute(statement).scalar_one())

@@ -33,7 +33,7 @@ class Generations(Database):
             _gens.number, _gens.recipe, _gens.collection, _gens.state, _gens.watermark, _gens.fields, _gens.created_at,
             _gens.completed_at, _gens.retained_at, _gens.options, _gens.store, _gens.paused,
         ).order_by(_gens.number)  # fmt: skip
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [
                 Generation(
                     row[0],
@@ -109,12 +109,12 @@ class Generations(Database):
 
     def route(self, alias: str) -> Route:
         """Where the alias points."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return _route(connection, alias)
 
     def drops(self) -> int:
         """How many transactions have dropped points."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return int(connection.execute(_DROPS).scalar_one())
 
     def go_live(self, alias: str, generation: int, *, at: float, reason: str) -> Route:
@@ -155,7 +155,7 @@ class Generations(Database):
 
     def probes(self, generation: int) -> bytes | None:
         """The probe vectors kept with a generation."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return connection.execute(select(_gens.probes).where(_gens.number == generation)).scalar()
 
     def keep_probes(self, generation: int, vectors: bytes) -> None:
@@ -239,7 +239,7 @@ class Generations(Database):
             .where(table.alias == alias)
             .order_by(table.version.desc())
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [Switch(*row) for row in connection.execute(statement)]
 
     def retire(self, generation: int, *, state: GenerationState = "retired") -> None:

@@ -33,13 +33,13 @@ class Leases(Database):
 
     def holder(self, name: str) -> Lease | None:
         """Who holds a lease, expired or not."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             row = connection.execute(select(schema.leases).where(_leases.name == name)).fetchone()
         return None if row is None else Lease(*row)
 
     def leases(self) -> list[Lease]:
         """All leases, expired ones included, by name."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [Lease(*row) for row in connection.execute(select(schema.leases).order_by(_leases.name))]
 
     def renew(self, lease: Lease, *, at: float, seconds: float) -> Lease:

@@ -28,7 +28,7 @@ class Letters(Database):
             _letters.doc_id, _letters.generation, _letters.revision, _letters.reason, _letters.attempts,
             _letters.failed_at,
         ).order_by(_letters.failed_at.desc(), _letters.doc_id)  # fmt: skip
-        with self.reading() as connection:
+        with self.glancing() as connection:
             found = rows(connection, statement.limit(limit))
         return [DeadLetter(row[0], row[1] if row[1] != SOURCE_STAGE else None, *row[2:]) for row in found]
 
@@ -50,7 +50,7 @@ class Letters(Database):
 
     def buried(self, generation: int) -> list[str]:
         """The ids of all dead letters of one generation, or of the source stage."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [
                 row[0] for row in connection.execute(select(_letters.doc_id).where(_letters.generation == generation))
             ]
@@ -118,7 +118,7 @@ class Letters(Database):
         statement = select(runs.result).order_by(runs.id.desc()).limit(20)
         if verb is not None:
             statement = statement.where(runs.verb == verb)
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [orjson.loads(row[0]) for row in connection.execute(statement)]
 
     def rate(self) -> float | None:
@@ -130,7 +130,7 @@ class Letters(Database):
 
     def total_cost(self) -> float:
         """US dollars, all runs together."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return float(connection.execute(select(func.coalesce(func.sum(schema.costs.c.usd), 0.0))).scalar_one())
 
     def purge(self, *, changes_before: float) -> Purged:

@@ -37,7 +37,7 @@ class Rerankers(Database):
         """What is known of a reranker."""
         columns = [_kept[name] for name in (*_COUNTED, "last_error", "failed_at", *_JUDGED)]
         statement = select(*columns).where(and_(_kept.alias == alias, _kept.model == model))
-        with self.reading() as connection:
+        with self.glancing() as connection:
             row = connection.execute(statement).first()
         if row is None:
             return None

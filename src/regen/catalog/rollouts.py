@@ -35,7 +35,7 @@ class Rollouts(Database):
 
     def _find(self, alias: str, limit: int, conditions: Sequence[Any]) -> list[Rollout]:
         statement = select(schema.rollouts).where(_rollouts.alias == alias, *conditions)
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [_rollout(row) for row in connection.execute(statement.order_by(_rollouts.id.desc()).limit(limit))]
 
     def start_rollout(
@@ -141,13 +141,13 @@ class Rollouts(Database):
             statement = statement.where(_queries.asked_at < until)
         if rollout is not None:
             statement = statement.where(_queries.rollout == rollout)
-        with self.reading() as connection:
+        with self.glancing() as connection:
             found = connection.execute(statement.order_by(_queries.asked_at.desc(), _queries.id).limit(limit))
             return [_logged(row) for row in found]
 
     def logged_query(self, query_id: str) -> LoggedQuery | None:
         """One search of the query log."""
-        with self.reading() as connection:
+        with self.glancing() as connection:
             row = connection.execute(select(*_QUERY).where(_queries.id == query_id)).fetchone()
         return None if row is None else _logged(row)
 

@@ -108,13 +108,13 @@ class WorkQueue(Database):
             .join(schema.documents, _docs.doc_key == _texts.doc_key)
             .where(_texts.generation == generation, self.among(_texts.text_key, text_keys))
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [Holder(*row) for row in rows(connection, statement)]
 
     def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
         """The fence's facts for those of the ids that the generation places, of one moment."""
         asked = {"generation": generation, "ids": ids}
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return {row[0]: _fence_entry(row) for row in connection.execute(_FENCE, asked) if row[5] is not None}
 
     def placements(self, generation: int, batch: int = 2000) -> Iterator[list[tuple[FenceEntry, Placement]]]:
@@ -128,7 +128,7 @@ class WorkQueue(Database):
                 .order_by(_placed.doc_key)
                 .limit(batch)
             )
-            with self.reading() as connection:
+            with self.glancing() as connection:
                 page = rows(connection, statement)
             if not page:
                 return
@@ -142,7 +142,7 @@ class WorkQueue(Database):
             .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
             .where(self.among(_docs.doc_id, ids))
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return {row[0]: Placement(*row[1:]) for row in connection.execute(statement) if row[1] is not None}
 
     def begin_write(
@@ -214,7 +214,7 @@ class WorkQueue(Database):
         statement = (
             select(table.id, table.entries).where(table.generation == generation).order_by(table.id).limit(limit)
         )
-        with self.reading() as connection:
+        with self.glancing() as connection:
             return [Garbage(*row) for row in connection.execute(statement)]
 
     def clear_garbage(self, ids: Sequence[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from psycopg import errors
 from sqlalchemy.pool import QueuePool
 
 from regen.errors import CollectionMissing, StoreError
-from regen.postgres import Address
+from regen.postgres import Address, hung_up
 
 T = TypeVar("T")
 
@@ -51,7 +50,7 @@ class Connections:
         """Lend a connection that works. What it raises is named after the collection."""
         with named(collection, self._address.url):
             lent = self._pool.connect()
-            while _hung_up(lent.driver_connection):  # the server was restarted meanwhile
+            while hung_up(lent.driver_connection):  # the server was restarted meanwhile
                 lent.invalidate()
                 lent = self._pool.connect()
             raw: Any = lent.driver_connection
@@ -77,19 +76,6 @@ def _connect(address: Address) -> Any:
     for setting in _SETTINGS:
         connection.execute(setting.encode())
     return connection
-
-
-def _hung_up(connection: Any) -> bool:
-    """Whether an idle connection's other end is gone: then, and only then, there is something to read on it."""
-    if connection.closed:
-        return True
-    if not select.select([connection.fileno()], [], [], 0)[0]:
-        return False
-    try:
-        connection.execute("SELECT 1")
-    except psycopg.Error:
-        return True
-    return False
 
 
 def retried(transaction: Callable[[], T], *also: type[Exception]) -> T:

@@ -1,6 +1,6 @@
 """``postgresql://…``: collections as tables of a PostgreSQL schema, their vectors pgvector's.
 
-What the adapter leans on (docs/adr/0008): every call is one transaction, so a batch is there wholly or not at all and
+What the adapter leans on (docs/adr/0009): every call is one transaction, so a batch is there wholly or not at all and
 seen by everybody when the call returns; rows are written in the order of their ids, so that writers of the same points
 wait for each other and do not deadlock; the vector index is built after the load, beside readers and writers; an alias
 is a view, dropped and made in one transaction, that applications query as they query a table.

@@ -26,7 +26,7 @@ _PASSING: Final = (
     errors.LockNotAvailable,
 )
 _SETTINGS: Final = (
-    "SET hnsw.iterative_scan = 'strict_order'",  # off, a narrow filter would get fewer than k (docs/adr/0008)
+    "SET hnsw.iterative_scan = 'strict_order'",  # off, a narrow filter would get fewer than k (docs/adr/0009)
     "SET hnsw.scan_mem_multiplier = 2",
     "SET plan_cache_mode = force_custom_plan",  # whether a filter is narrow depends on its values
 )

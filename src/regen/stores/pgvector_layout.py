@@ -1,4 +1,4 @@
-"""How a collection lies in a PostgreSQL table: its columns, and points to rows and back. See docs/adr/0008.
+"""How a collection lies in a PostgreSQL table: its columns, and points to rows and back. See docs/adr/0009.
 
     id             text, the primary key
     vector         vector(n), or halfvec(n) for every lower precision

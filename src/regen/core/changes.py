@@ -24,11 +24,15 @@ Outcome: TypeAlias = Literal["added", "content", "metadata", "access", "unchange
 
 
 class Candidate(NamedTuple):
-    """A delivered document whose fingerprint differs from what its source last delivered (None: it has no source)."""
+    """A delivered document whose fingerprint differs from what its source last delivered (None: it has no source).
+
+    ``state`` is what :func:`state_of` says of the document, where that has been asked already.
+    """
 
     document: Document
     fingerprint: bytes | None
     stamp: str | None = None
+    state: State | None = None
 
 
 class State(NamedTuple):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 from regen.core.changes import Candidate, State, candidate, classify, state_of
 from regen.core.documents import Document, Unreadable
@@ -19,6 +20,8 @@ from regen.ports.catalog import SOURCE_STAGE, Catalog, CatalogReader, Known
 READ_DOCUMENTS = 1_000
 MIN_FOR_MASS_DELETE = 10
 """In a handful of documents any deletion is a large share."""
+Logged: TypeAlias = tuple[Sequence[str], Sequence[int]]
+"""The ids and, in the same order, the keys of documents that were written to the log."""
 
 
 @dataclass(slots=True)
@@ -83,11 +86,12 @@ class Scanner:
         return observed
 
     def _judge(self, document: Document, known: Known | None, stamp: str | None, observed: Observed) -> None:
+        self._refuse_fresh_repetition(document.id)
         if known is not None:
             self._refuse_repetition(document.id, known.doc_key)
             observed.seen.append(known.doc_key)
         else:
-            self._refuse_fresh_repetition(document.id)
+            self._fresh.add(document.id)
         try:
             found = checked(document, self.limits, stamp)
         except DocumentError as error:
@@ -95,7 +99,7 @@ class Scanner:
             observed.delivered.remove(document.id)
             return
         if known is None or known.fingerprint != found.fingerprint:
-            observed.candidates.append(found)
+            observed.candidates.append(Candidate(document, found.fingerprint, stamp, state_of(document)))
             return
         observed.unchanged += 1
         if stamp is not None:
@@ -107,9 +111,9 @@ class Scanner:
         self._mark([key])
 
     def _refuse_fresh_repetition(self, doc_id: str) -> None:
+        # Also of an id that the catalog knows: its first delivery may have been written since it was judged.
         if doc_id in self._fresh:
             raise _duplicate(doc_id, self.source.name)
-        self._fresh.add(doc_id)
 
     def _mark(self, keys: Iterable[int]) -> None:
         for key in keys:
@@ -117,10 +121,10 @@ class Scanner:
                 self._seen.extend(bytes(key + 65_536 - len(self._seen)))
             self._seen[key] = 1
 
-    def logged(self, keys: Iterable[int]) -> None:
+    def logged(self, ids: Iterable[str], keys: Iterable[int]) -> None:
         """New documents have keys now: from here on the catalog remembers them, not this object."""
         self._mark(keys)
-        self._fresh.clear()
+        self._fresh.difference_update(ids)
 
     def vanished(self, *, allow_mass_delete: bool) -> list[str]:
         """What a full source no longer has. Raises MassDelete when that is implausibly much."""
@@ -189,14 +193,24 @@ def require_ids(ids: Sequence[Any]) -> None:
 def scan_and_log(
     scanner: Scanner, catalog: Catalog, *, allow_mass_delete: bool, only: set[bytes] | None = None
 ) -> DocumentCounts:
-    """One pass over a source into the change log. With ``only``, exactly these changes (by :func:`change_key`)."""
+    """One pass over a source into the change log. With ``only``, exactly these changes (by :func:`change_key`).
+
+    While one batch is written by a thread, the next is read and judged. Each is written after the one before it, and
+    all of them before this returns or raises.
+    """
     counts = DocumentCounts()
     failing = set(catalog.buried(SOURCE_STAGE))
-    for observed in scanner.observe():
-        chosen = observed.candidates
-        if only is not None:
-            chosen = [item for item in chosen if change_key(item.document.id, item.fingerprint) in only]
-        log_observed(scanner, catalog, observed, chosen, counts, failing)
+    with ThreadPoolExecutor(1, "regen-log") as thread:
+        writing: Future[Logged] | None = None
+        for observed in scanner.observe():
+            chosen = observed.candidates
+            if only is not None:
+                chosen = [item for item in chosen if change_key(item.document.id, item.fingerprint) in only]
+            if writing is not None:
+                scanner.logged(*writing.result())
+            writing = thread.submit(_write, scanner, catalog, observed, chosen, counts, failing)
+        if writing is not None:
+            scanner.logged(*writing.result())
     gone = scanner.vanished(allow_mass_delete=allow_mass_delete)
     if only is not None:
         gone = [doc_id for doc_id in gone if change_key(doc_id, None) in only]
@@ -230,9 +244,22 @@ def log_observed(
     failing: set[str],
 ) -> None:
     """Write one observed batch. ``failing`` holds the source-stage dead letters that this scan has not met yet."""
+    scanner.logged(*_write(scanner, catalog, observed, chosen, counts, failing))
+
+
+def _write(
+    scanner: Scanner,
+    catalog: Catalog,
+    observed: Observed,
+    chosen: Sequence[Candidate],
+    counts: DocumentCounts,
+    failing: set[str],
+) -> Logged:
+    """What :func:`log_observed` does without the scanner's memory, which belongs to the thread that judges."""
+    logged: Logged = ((), ())
     if chosen:
         outcome = catalog.log(scanner.source.name, chosen, content_keys=scanner.content_keys, at=time.time())
-        scanner.logged(outcome.doc_keys)
+        logged = [item.document.id for item in chosen], outcome.doc_keys
         for kind in outcome.outcomes:
             add_outcome(counts, kind)
     counts.unchanged += observed.unchanged
@@ -242,6 +269,7 @@ def log_observed(
     if failing:
         catalog.unearth(SOURCE_STAGE, sorted(failing.intersection(observed.delivered)))
         failing.difference_update(observed.delivered, (letter.doc_id for letter in observed.failed))
+    return logged
 
 
 def dry_scan(scanner: Scanner, *, allow_mass_delete: bool, visit: Callable[[Candidate, State, str], None]) -> ScanPlan:
@@ -252,7 +280,7 @@ def dry_scan(scanner: Scanner, *, allow_mass_delete: bool, visit: Callable[[Cand
         counts.failed += len(observed.failed)
         old = scanner.reader.states([item.document.id for item in observed.candidates]) if observed.candidates else {}
         for item in observed.candidates:
-            state, before = state_of(item.document), old.get(item.document.id)
+            state, before = item.state or state_of(item.document), old.get(item.document.id)
             kind = classify(before, state, scanner.content_keys)
             add_outcome(counts, kind)
             changes.add(change_key(item.document.id, item.fingerprint))

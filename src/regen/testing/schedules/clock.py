@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -123,17 +124,33 @@ def pipeline(depth: int) -> Callable[..., None]:
     return run
 
 
+class AtOnce(Executor):
+    """A pool of no thread: what is submitted has been done when ``submit`` returns."""
+
+    def __init__(self, *_: object) -> None:
+        """As many threads as are asked for, by any name."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Do it now; what it raises is raised by the future."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - as a pool of threads does
+            future.set_exception(error)
+        return future
+
+
 @contextmanager
 def simulated(clock: SimulatedClock, mortality: Mortality, *, depth: int = 0) -> Iterator[type[HeldLease]]:
     """Run regen by a simulated clock and in the caller's thread only; yields the class that its leases are of.
 
     Patched are: the module ``time`` wherever the engine, serving, verbs, monitoring and ``Index`` use it; the thread
-    that renews leases; the threads of the pipeline; who is known to be dead; the random ids of searches; the actor of
-    switches; and the handing back of freed memory, which takes time and changes nothing.
+    that renews leases; the threads of the pipeline and of the scan; who is known to be dead; the random ids of
+    searches; the actor of switches; and the handing back of freed memory, which takes time and changes nothing.
     """
     for name in _ENTERED:
         importlib.import_module(name)
-    from regen.engine import building, lease, lifecycle, reconcile, upkeep  # noqa: PLC0415 - heavy, only for a run
+    from regen.engine import building, lease, lifecycle, reconcile, scan, upkeep  # noqa: PLC0415 - heavy, only for a run
     from regen.engine.control import Brake  # noqa: PLC0415 - likewise
     from regen.serving import reading  # noqa: PLC0415 - likewise
 
@@ -146,6 +163,7 @@ def simulated(clock: SimulatedClock, mortality: Mortality, *, depth: int = 0) ->
         (lifecycle, "actor", lambda: "simulated"),
         (reconcile, "run_pipeline", pipeline(depth)),
         (reconcile, "give_back", lambda: None),
+        (scan, "ThreadPoolExecutor", AtOnce),
         (building, "Brake", partial(Brake, clock=clock.monotonic, sleep=clock.sleep)),
         (reading, "secrets", clock),
         *((module, "time", clock) for module in _timed()),

@@ -15,6 +15,8 @@ from regen.embedders.openai_api import OpenAIEmbedder
 from regen.engine import probes
 from regen.engine.settings import Limits
 from regen.errors import BudgetExceeded, EmbedderContract, EmbedderError
+from regen.ports import Store
+from regen.stores.memory import MemoryStore
 from regen.testing.openai_server import (
     MODEL,
     EmbeddingServer,
@@ -39,12 +41,19 @@ def server() -> Iterator[EmbeddingServer]:
         yield made
 
 
-def _index(server: EmbeddingServer, root: Path, *, limits: Limits | None = None, **embedding: Any) -> regen.Index:
+def _index(
+    server: EmbeddingServer,
+    root: Path,
+    *,
+    limits: Limits | None = None,
+    store: Store | str = "memory://",
+    **embedding: Any,
+) -> regen.Index:
     options = {"base_url": server.base_url, "native_dimensions": 64, "max_batch_texts": 4, "timeout": 20.0}
     return regen.Index(
         embedder=f"openai/{MODEL}",
         embedding={"options": options, **embedding},
-        store="memory://",
+        store=store,
         root=root,
         limits=limits or Limits(),
     )
@@ -116,7 +125,8 @@ def test_a_budget_stops_before_it_is_passed(server: EmbeddingServer, tmp_path: P
     """The call that would pass the budget is not sent; with more money the rest is paid, and nothing twice."""
     embedder, price = OpenAIEmbedder(MODEL), 1000.0
     poor = Limits(budget_usd=0.3, concurrency=1)
-    index = _index(server, tmp_path, limits=poor, price_per_million_tokens=price)
+    store = MemoryStore()
+    index = _index(server, tmp_path, limits=poor, store=store, price_per_million_tokens=price)
     with pytest.raises(BudgetExceeded, match=r"pass the budget of \$0\.30"):
         index.upsert(_documents())
     spent = sum(map(len, embedder.token_starts(server.paid_texts))) * price / 1e6
@@ -125,7 +135,7 @@ def test_a_budget_stops_before_it_is_passed(server: EmbeddingServer, tmp_path: P
     rich = regen.Index(
         embedder=f"openai/{MODEL}",
         embedding={"options": {"base_url": server.base_url, "native_dimensions": 64}},
-        store=index._store,
+        store=store,
         root=tmp_path,
     )
     rich.upsert(_documents())

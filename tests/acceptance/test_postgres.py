@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.conftest import ListSource, never
-from tests.acceptance.generations import assert_same, contents, document
+from tests.acceptance.generations import assert_same, contents, document, sentence
 from tests.acceptance.test_living_corpus import (
     CHUNKING,
     Stream,
@@ -25,6 +25,8 @@ from tests.acceptance.test_living_corpus import (
 from regen import UNRESTRICTED, Chunking, Document
 from regen.embedders.hashing import HashingEmbedder
 from regen.index import Index
+from regen.postgres import Address
+from regen.stores.pgvector_vectors import literal
 from regen.testing.faulty import FaultyEmbedder
 
 __all__ = ["stream"]
@@ -145,6 +147,21 @@ def _patient(index: Index, document: Document) -> None:
     for attempt in retry_context(on=CatalogBusy, attempts=200, timeout=60, wait_initial=0.01, wait_max=0.1):
         with attempt:
             index.upsert([document])
+
+
+def test_a_table_is_taken_over(place: Place, tmp_path: Path) -> None:
+    """The only table with vectors that regen has not made is found and searched; only a sample is embedded."""
+    texts = {f"t{number}": f"{sentence(number)} {sentence(number + 7)}" for number in range(70)}
+    vectors = place.embedder.inner.embed_documents(list(texts.values()))
+    with Address.of(place.url).connect(path=("public",), autocommit=True) as connection:
+        connection.execute("CREATE TABLE public.chunks (id text, content text, embedding vector(64), meta jsonb)")
+        for (row, text), vector in zip(texts.items(), vectors, strict=True):
+            values = [row, text, literal(vector), '{"lang": "en"}']
+            connection.execute("INSERT INTO public.chunks VALUES (%s, %s, %s::vector, %s)", values)
+    index = place.index(chunking=Chunking("whole"), text="{text}")
+    assert index.adopt(place.url).documents == 70
+    assert found(index, texts["t3"], where={"lang": "en"}) >= {"t3"}
+    assert index.verify().consistent
 
 
 def test_a_living_corpus(stream: Stream, postgres_url: str, tmp_path: Path) -> None:

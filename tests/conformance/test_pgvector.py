@@ -179,6 +179,10 @@ def test_a_table_of_somebody_else_is_read(store: PgvectorStore) -> None:
     row = "INSERT INTO chunks VALUES (%s, %s, %s, %s, 1.50, '2024-01-02Z', '{a,b}', '\\x01ff')"
     for at in range(3):
         sql(store.url, row, at, f"text {at}", f"[{at},1,0.5]", '{"lang": "en", "none": null}')
+    sql(store.url, "CREATE TABLE plain (id int)")
+    store.create("ours", CollectionSpec(4))
+    assert "chunks" in store.foreign_collections()
+    assert not {"plain", "ours"} & set(store.foreign_collections())
     pages = list(store.foreign(f"{Address.of(store.url).schema}.chunks", ForeignColumns(), batch=2))
     assert [page.ids for page in pages] == [["0", "1"], ["2"]]
     assert pages[1].texts == ["text 2"]

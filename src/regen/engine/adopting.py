@@ -46,7 +46,9 @@ def adopt(
     where = without_credentials(store) if isinstance(store, str) and store else "the store"
     try:
         if not isinstance(opened, AdoptableStore):
-            raise ConfigError(f"foreign collections of {where} cannot be read", hint="adopt works with lancedb://")
+            raise ConfigError(
+                f"foreign collections of {where} cannot be read", hint="adopt works with lancedb:// and postgresql://"
+            )
         own = {item.collection for item in writer.current()} if ours else set()
         chosen = choose(opened, collection, own, where)
         return Adopter(writer, opened, chosen, columns, where).run(progress)

@@ -11,7 +11,7 @@ import numpy as np
 
 from regen.core.recipe import Embedding, Recipe
 from regen.errors import CollectionMissing, ConfigError, ForeignVectors
-from regen.ports import Embedder, ForeignRows, Store, Vector, Vectors
+from regen.ports import Embedder, ForeignListingStore, ForeignRows, Store, Vector, Vectors
 from regen.spaces.compare import Agreement, agreement, are_normalized, closest
 from regen.spaces.derive import quantize
 from regen.spaces.vectors import normalize, unusable_rows
@@ -30,6 +30,8 @@ def choose(store: Store, wanted: str | None, own: Collection[str], where: str) -
     ``own`` are the collections of this index in that store.
     """
     held = store.collections()
+    if isinstance(store, ForeignListingStore):
+        held = sorted({*held, *store.foreign_collections()})
     if not held:
         raise ConfigError(
             f"there is no collection in {where}",

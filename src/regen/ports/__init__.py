@@ -349,6 +349,15 @@ class AdoptableStore(Protocol):
 
 
 @runtime_checkable
+class ForeignListingStore(Protocol):
+    """A store that shares its place with others, whose collections :meth:`Store.collections` does not list."""
+
+    def foreign_collections(self) -> list[str]:
+        """The names of collections that regen did not make, as ``foreign`` takes them, sorted."""
+        ...
+
+
+@runtime_checkable
 class AliasStore(Protocol):
     """A store with aliases of its own, which follow the catalog's, for applications that query the store directly.
 

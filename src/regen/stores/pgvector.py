@@ -37,7 +37,7 @@ from regen.postgres import Address
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.pgvector_connections import Connections, missing, retried
 from regen.stores.pgvector_filters import condition
-from regen.stores.pgvector_foreign import foreign_rows
+from regen.stores.pgvector_foreign import foreign_rows, foreign_tables
 from regen.stores.pgvector_layout import (
     MARK,
     IndexSettings,
@@ -175,6 +175,11 @@ class PgvectorStore:
         table = ".".join(map(_quoted, collection.split(".", 1)))
         with self._connections.one(collection) as connection:
             yield from foreign_rows(connection, collection, table, columns, batch)
+
+    def foreign_collections(self) -> list[str]:
+        """Tables of the database that hold vectors and are not regen's; with their schema where it must be said."""
+        with self._connections.one() as connection:
+            return foreign_tables(connection, MARK)
 
     # ── search ──
 

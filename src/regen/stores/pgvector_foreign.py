@@ -20,6 +20,18 @@ _COLUMNS: Final = (
     "SELECT a.attname, t.typname, a.atttypmod FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid "
     "WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
 )
+_TABLES: Final = (
+    "SELECT DISTINCT n.nspname, c.relname, pg_table_is_visible(c.oid) FROM pg_class c "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped "
+    "JOIN pg_type t ON t.oid = a.atttypid WHERE c.relkind IN ('r', 'p', 'm') AND t.typname = ANY(%s) "
+    "AND n.nspname !~ '^pg_' AND coalesce(obj_description(c.oid, 'pg_class'), '') NOT LIKE %s"
+)
+
+
+def foreign_tables(connection: psycopg.Connection[Any], mark: str) -> list[str]:
+    """Tables with a vector in them whose comment does not begin with ``mark``; with their schema where it is needed."""
+    found = connection.execute(_TABLES, [list(_VECTORS), f"{mark}%"]).fetchall()
+    return sorted(name if visible else f"{schema}.{name}" for schema, name, visible in found)
 
 
 def foreign_rows(

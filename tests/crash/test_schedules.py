@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     code = """if True:
         import hashlib
         from regen.testing.schedules import run
-        for seed in range(40, 52):
+        for seed in range(40, 46):
             print(hashlib.sha256("\\n".join(run(seed).trace).encode()).hexdigest())
     """
     traces = [
@@ -66,13 +66,13 @@ def test_the_same_seed_gives_the_same_trace() -> None:
         ).stdout
         for seed in ("1", "2")
     ]  # fmt: skip
-    assert len(set(traces[0].split())) == 12
+    assert len(set(traces[0].split())) == 6
     assert traces[0] == traces[1]
 
 
 def test_a_schedule_as_data_is_the_schedule_of_its_seed() -> None:
     """The decisions that a seed made, given as data, make the same run: so schedules can be cut down."""
-    for seed in range(60, 70):
+    for seed in range(60, 65):
         drawn = run(seed)
         assert drawn.schedule.decisions
         assert run(drawn.schedule).trace == drawn.trace
@@ -80,7 +80,7 @@ def test_a_schedule_as_data_is_the_schedule_of_its_seed() -> None:
 
 def test_everything_happens() -> None:
     """No kind of happening, no setup and no call is left out by the seeds, and most calls return."""
-    outcomes = [run(seed) for seed in range(120)]
+    outcomes = [run(seed) for seed in range(60)]
     happened = {one.happening for outcome in outcomes for one in (outcome.schedule.decisions or {}).values()}
     assert happened == {"go", "jump", "crash", "crash after", "fail", "fail after", "lie"}
     assert {outcome.schedule.setup for outcome in outcomes} == {"live", "ready", "switched"}

@@ -284,7 +284,7 @@ class _Process:
             case "delete" | "sync_ids":
                 getattr(index, call.verb)(list(about))
             case "promote":
-                index.promote(force=True, reason="simulated")
+                index.promote(*about, force=True, reason="simulated")
             case "retire":
                 index.retire(about[0])
             case "gc":

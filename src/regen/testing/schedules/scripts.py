@@ -221,9 +221,12 @@ def _build(_: _Plot) -> list[Call]:
 
 
 def _switch(plot: _Plot) -> list[Call]:
+    """Switches there and back: only so can somebody overlook one that was taken back since."""
     pick = plot.chance.choice
-    first = [Call(pick(("promote", "rollback")))] if plot.setup != "live" else [Call("apply"), Call("promote")]
-    return first + [Call(pick(("promote", "rollback"))) for _ in range(plot.chance.randrange(2))]
+    ways = [Call("rollback"), Call("rollback"), Call("promote", (1,)), Call("promote", (2,))]
+    if plot.setup == "live":
+        return [Call("apply"), Call("promote", (None,)), pick(ways)]
+    return [pick(ways) for _ in range(plot.chance.randint(2, 4))]
 
 
 def _retire(plot: _Plot) -> list[Call]:
@@ -258,7 +261,7 @@ _THEMES: Final[tuple[tuple[str, ...], ...]] = (
     tuple(sorted(_ROLES)),
     ("push1", "push2", "sync1", "gc"),
     ("sync1", "sync2", "push1", "repair"),
-    ("switch1", "switch2", "push1"),
+    ("switch1", "switch2"),
     ("switch1", "retire", "gc", "sync1"),
     ("build", "push1", "push2", "retire", "switch1"),
     ("gc", "repair", "push1", "push2"),

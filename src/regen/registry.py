@@ -11,7 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.machinery import PathFinder
@@ -133,6 +133,7 @@ _CHECKED: Final = Adapter("regen.embedders.checked:CheckedEmbedder")
 _PRICED: Final = Adapter("regen.embedders.priced:PricedEmbedder")
 _LIMITED: Final = Adapter("regen.embedders.limits:RateLimitedEmbedder")
 _RETRYING: Final = Adapter("regen.embedders.retrying:RetryingEmbedder")
+_COPY: Final = Adapter("regen.catalog.copying:copy_catalog")
 _CACHE: Final = Adapter("regen.embedders.cached:EmbeddingCache")
 _CHECKED_RERANKER: Final = Adapter("regen.rerankers.checked:CheckedReranker")
 _PYTHON: Final = "python:"
@@ -217,6 +218,22 @@ def make_catalog(url: str, root: str | Path) -> Catalog:
     if url.startswith(_PYTHON):
         return cast("Catalog", _checked(_made(load_python(url, Path(root)), {}, url, Catalog), Catalog, url))
     return cast("Catalog", _find(CATALOGS, _scheme(url, CATALOGS), url)(url, root=Path(root)))
+
+
+def copy_catalog(origin: str, target: str, root: str | Path) -> dict[str, int]:
+    """Copy the catalog of one URL into the empty one of another; how many rows each table has.
+
+    Raises ConfigError for a URL, CatalogError when the target holds anything or the copy differs.
+    """
+    path = origin.removeprefix("sqlite:///")
+    if path != origin and not (Path(root) / path).is_file():  # opening it would make it
+        raise ConfigError(f"there is no catalog {origin}", hint=f"looked for {Path(root) / path}")
+    with ExitStack() as opened:
+        catalogs = []
+        for url in (origin, target):
+            catalogs.append(make_catalog(url, root))
+            opened.callback(catalogs[-1].close)
+        return {item.table: item.rows for item in _load(_COPY)(*catalogs)}
 
 
 def make_judge(name: str | object, options: Mapping[str, Any] | None = None, root: str | Path = ".") -> Judge:

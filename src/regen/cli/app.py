@@ -10,6 +10,7 @@ import typer
 
 from regen.cli import (
     adopting,
+    catalogs,
     demo,
     evaluating,
     inspection,
@@ -43,7 +44,15 @@ for panel, verbs in {
     KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume),
     SWITCHING: (queries.queries, evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
     ASKING: (searching.search, rollouts.feedback, inspection.status, inspection.history),
-    REPAIRING: (upkeep.verify, upkeep.gc, monitoring.monitor, syncing.retry, syncing.restore, syncing.replay),
+    REPAIRING: (
+        upkeep.verify,
+        upkeep.gc,
+        monitoring.monitor,
+        syncing.retry,
+        syncing.restore,
+        syncing.replay,
+        catalogs.catalog,
+    ),
 }.items():
     for function in verbs:
         app.command(rich_help_panel=panel)(function)

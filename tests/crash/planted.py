@@ -19,7 +19,7 @@ from regen.engine.writing import WriteSide
 from regen.errors import StoreError
 from regen.serving import reading, search
 from regen.serving.fence import Fenced
-from regen.testing.schedules import clean
+from regen.testing.schedules import clean, world
 from regen.testing.schedules.ports import SharedCache
 
 Patch = pytest.MonkeyPatch
@@ -236,7 +236,11 @@ BUGS: Final[dict[str, Plant]] = {
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
-    """With this bug in the engine. What clean systems make was made before."""
-    with pytest.MonkeyPatch.context() as patch:
-        BUGS[name](patch)
-        yield
+    """With this bug in the engine. What clean systems make was made before, what schedules begin with is made anew."""
+    world.beginning.cache_clear()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            BUGS[name](patch)
+            yield
+    finally:
+        world.beginning.cache_clear()

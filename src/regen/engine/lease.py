@@ -72,6 +72,10 @@ class HeldLease:
             except CatalogBusy:
                 continue
 
+    def require(self) -> None:
+        """Renew now. Raises LeaseLost when somebody has taken the lease over: what was read under it may be old."""
+        self.lease = self._catalog.renew(self.lease, at=time.time(), seconds=self._seconds)
+
     def release(self) -> None:
         """Stop renewing and give the lease back."""
         self._stop.set()

@@ -122,9 +122,15 @@ def _note(report: VerifyReport, text: str) -> None:
         report.details.append("… and more")
 
 
-def apply_repair(found: Differences, generation: Generation, store: Store, catalog: Catalog) -> int:
-    """Delete what nothing names, mark what must be written anew (reconcile does it). Returns what was mended."""
+def apply_repair(
+    found: Differences, generation: Generation, store: Store, catalog: Catalog, require_lease: Callable[[], None]
+) -> int:
+    """Delete what nothing names, mark what must be written anew (reconcile does it). Returns what was mended.
+
+    ``require_lease`` raises LeaseLost when the generation's lease is not ours any more, see :func:`collect_orphans`.
+    """
     for part in _parts(found.to_delete, DELETE_POINTS):
+        require_lease()
         store.delete(generation.collection, part)
     marked = 0
     for part in _parts(sorted(found.to_rewrite), DELETE_POINTS):
@@ -132,13 +138,21 @@ def apply_repair(found: Differences, generation: Generation, store: Store, catal
     return len(found.to_delete) + marked
 
 
-def collect_orphans(generation: Generation, store: Store, reader: CatalogReader) -> int:
-    """Delete points that nothing names: what a power cut or another program left. Returns how many."""
+def collect_orphans(
+    generation: Generation, store: Store, reader: CatalogReader, require_lease: Callable[[], None]
+) -> int:
+    """Delete points that nothing names: what a power cut or another program left. Returns how many.
+
+    ``require_lease`` raises LeaseLost when the generation's lease is not ours any more: somebody else may then have
+    written what looks like an orphan to us. While it is ours nobody has, and no id comes back: what was an orphan then
+    may be deleted however late.
+    """
     expected = _expected(generation, reader)
     removed = 0
     for page in store.scan(generation.collection):
         orphans = [point for point in page.ids if point not in expected]
         if orphans:
+            require_lease()
             store.delete(generation.collection, orphans)
             removed += len(orphans)
     return removed

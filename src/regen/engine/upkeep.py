@@ -59,7 +59,7 @@ def _mend(
     if found.collection_missing:
         writer.prepare_collection(generation)
     store = writer.stores.of(generation)
-    mended = apply_repair(found, generation, store, writer.catalog)
+    mended = apply_repair(found, generation, store, writer.catalog, lease.require)
     writer.reconcile_into(result, account, writer.fresh(generation), lease, progress)
     again = compare(writer.fresh(generation), store, writer.catalog, progress)
     again.report.repaired = mended
@@ -121,5 +121,5 @@ def _tend(
             writer.reconcile_into(result, account, writer.fresh(generation), lease, None)
         else:
             writer.prepare_collection(generation)  # a crash may have come before it was made
-        report.points += collect_orphans(generation, writer.stores.of(generation), writer.catalog)
+        report.points += collect_orphans(generation, writer.stores.of(generation), writer.catalog, lease.require)
         report.maintenance += writer.maintain(generation, force=now)

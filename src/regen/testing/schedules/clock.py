@@ -91,6 +91,10 @@ class HeldLease:
             except (LeaseLost, CatalogBusy):
                 return
 
+    def require(self) -> None:
+        """Renew now, or raise LeaseLost."""
+        self.lease = self._catalog.renew(self.lease, at=self.clock.now, seconds=self._seconds)
+
     def release(self) -> None:
         """Give the lease back."""
         self.held[id(self._catalog)].remove(self)

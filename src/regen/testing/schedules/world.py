@@ -61,7 +61,7 @@ def _database() -> MemoryDatabase:
 
 
 @cache
-def _beginning(setup: Setup) -> tuple[sqlite3.Connection, bytes]:
+def beginning(setup: Setup) -> tuple[sqlite3.Connection, bytes]:
     """The catalog, and all the rest, of a world in which nothing has gone wrong yet."""
     world = World(_database().restore(_database().empty))
     alone = _Alone()
@@ -95,7 +95,7 @@ class _Alone:
 
 def world_of(setup: Setup) -> World:
     """A world to begin in, a new one each time."""
-    catalog, rest = _beginning(setup)
+    catalog, rest = beginning(setup)
     world = World(_database().restore(catalog))
     held, kept, source, now, judge = pickle.loads(rest)  # noqa: S301 - our own
     world.store.restore(held)

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,18 @@ def filled(store: PgvectorStore, points: Points, **spec: Any) -> None:
     assert store.maintain(COLLECTION)
 
 
+def scans(store: PgvectorStore) -> int:
+    """How often the collection's vector index was used. Connections tell what they did when they end, or later."""
+    store.close()
+    asked = "SELECT idx_scan FROM pg_stat_user_indexes WHERE schemaname = current_schema() AND indexrelname = %s"
+    for _ in range(50):
+        told = int(sql(store.url, asked, f"{COLLECTION}_vectors")[0][0])
+        if told:
+            return told
+        sleep(0.1)
+    return 0
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_an_index_answers_as_an_exact_scan(store: PgvectorStore, precision: Precision, metric: Metric) -> None:
@@ -79,9 +92,7 @@ def test_an_index_answers_as_an_exact_scan(store: PgvectorStore, precision: Prec
         assert hits[0].score == pytest.approx(wanted[0].score, abs=1e-5)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert found >= 180
-    scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE schemaname = current_schema() AND indexrelname = %s"
-    store.close()  # a connection that ends tells what it did
-    assert sql(store.url, scans, f"{COLLECTION}_vectors")[0][0] >= 20
+    assert scans(store) >= 20
 
 
 def test_a_narrow_filter_fills_k_through_an_index(store: PgvectorStore) -> None:
@@ -245,6 +256,34 @@ def test_urls() -> None:
     store = PgvectorStore.from_url("postgresql://nobody@/nowhere?host=/nonexistent")
     with pytest.raises(StoreError, match="cannot be reached"):
         store.collections()
+
+
+def test_long_names(store: PgvectorStore) -> None:
+    """Collections that begin alike have indexes of their own; a name that would be cut is refused."""
+    for name in ("regen_" + "x" * 50 + "_g1", "regen_" + "x" * 50 + "_g2"):
+        store.create(name, CollectionSpec(8, fields=FIELDS, index={"min_rows": 10}))
+        store.insert(name, make_points(numbered(20)))
+        store.maintain(name)
+        held = "SELECT count(*) FROM pg_indexes WHERE tablename = %s"
+        assert sql(store.url, held, name) == [(7,)], "id, vectors, access, odd, and three of the four fields"
+    with pytest.raises(StoreError, match="too long"):
+        store.create("g" * 64, CollectionSpec(4))
+    with pytest.raises(StoreError, match="too long"):
+        store.set_alias("a" * 64, "g1")
+
+
+def test_an_index_that_another_process_built_is_used(store: PgvectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that has searched before learns of it, after a while also where the query must be another for it."""
+    points = clustered(1_500)
+    store.create(COLLECTION, CollectionSpec(DIMENSIONS, precision="float16", index={"min_rows": 10, "m": 8}))
+    store.insert(COLLECTION, replace(points, vectors=quantize(points.vectors, "float16")))
+    assert len(store.search(COLLECTION, points.vectors[0], 5, principals=UNRESTRICTED)) == 5
+    other = PgvectorStore.from_url(store.url)
+    assert other.maintain(COLLECTION)
+    other.close()
+    monkeypatch.setattr("regen.stores.pgvector._LOOK_AGAIN_SECONDS", 0.0)
+    assert len(store.search(COLLECTION, points.vectors[0], 5, principals=UNRESTRICTED)) == 5
+    assert scans(store) == 1
 
 
 def test_index_settings(store: PgvectorStore) -> None:

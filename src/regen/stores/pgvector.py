@@ -8,6 +8,7 @@ is a view, dropped and made in one transaction, that applications query as they 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from threading import Lock
@@ -39,6 +40,7 @@ from regen.stores.pgvector_connections import Connections, missing, retried
 from regen.stores.pgvector_filters import condition
 from regen.stores.pgvector_foreign import foreign_rows, foreign_tables
 from regen.stores.pgvector_layout import (
+    LONGEST_NAME,
     MARK,
     IndexSettings,
     Layout,
@@ -56,6 +58,8 @@ DEFAULT_SCHEMA: Final = "regen_vectors"
 _ALIAS: Final = "regen alias: "
 _LOCK: Final = 0x7265_6765_6F
 _OLDEST: Final = (0, 8)
+_LOOK_AGAIN_SECONDS: Final = 30.0
+"""How long a store may not know that another process has built an index. Answers are right without it."""
 _COMMENTS: Final = (
     "SELECT c.relname, obj_description(c.oid, 'pg_class') "
     "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -71,7 +75,7 @@ class PgvectorStore:
         self._address = address
         self._connections = Connections(address)
         self._lock = Lock()
-        self._layouts: dict[str, tuple[Layout, bool]] = {}
+        self._layouts: dict[str, tuple[Layout, bool, float]] = {}
         self._efs: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()
 
     @classmethod
@@ -92,6 +96,7 @@ class PgvectorStore:
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty table, or check that the one that is there has the same dimensions."""
         IndexSettings.of(spec.index)
+        _check_name(collection)
         with self._connections.one(collection) as connection:
             # Two that make one schema or extension at once: the second finds the first one's name taken.
             make = partial(self._make, connection, collection, Layout.new(spec))
@@ -250,6 +255,7 @@ class PgvectorStore:
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Make the view of that name show this collection, in one transaction; its readers wait for it, none fails."""
+        _check_name(alias)
 
         def point(connection: psycopg.Connection[Any]) -> None:
             with connection.transaction():
@@ -354,13 +360,14 @@ class PgvectorStore:
         """A collection's layout, and whether it has a vector index, as they were when last looked at or ``anew``."""
         with self._lock:
             held = None if anew else self._layouts.get(collection)
-        if held is None:
+        if held is None or (not held[1] and time.monotonic() - held[2] > _LOOK_AGAIN_SECONDS):
             with self._connections.one(collection) as connection:
                 layout = self._read(connection, collection)
-                held = layout, is_indexed(connection, collection, self._table(collection))
+                indexed = is_indexed(connection, collection, self._table(collection))
+            held = layout, indexed, time.monotonic()
             with self._lock:
                 self._layouts[collection] = held
-        return held
+        return held[:2]
 
     def _layout(self, collection: str, *, anew: bool = False) -> Layout:
         return self._known(collection, anew=anew)[0]
@@ -371,6 +378,14 @@ class PgvectorStore:
 
     def _table(self, name: str) -> str:
         return f"{_quoted(self._address.schema)}.{_quoted(name)}"
+
+
+def _check_name(name: str) -> None:
+    if len(name.encode()) > LONGEST_NAME:
+        raise StoreError(
+            f"the name {name!r} is too long for PostgreSQL: {len(name.encode())} bytes",
+            hint=f"up to {LONGEST_NAME} bytes; choose a shorter alias",
+        )
 
 
 def _alone(connection: psycopg.Connection[Any]) -> None:

@@ -30,6 +30,8 @@ from regen.stores.pgvector_filters import TYPES
 from regen.stores.pgvector_vectors import encoded, vector_type
 
 MARK: Final = "regen: "
+LONGEST_NAME: Final = 63
+"""Bytes; PostgreSQL cuts a longer name without a word."""
 FIXED: Final = {
     "chunk_id": "text", "token": "bigint", "doc_id": "text", "text": "text", "position": "bigint", "revision": "bigint",
 }  # fmt: skip

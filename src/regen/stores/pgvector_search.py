@@ -36,8 +36,8 @@ def best(
     if layout.metric == "cosine" and not query.any():
         return []  # the cosine with a zero vector is undefined
     rows = _rows(connection, _statement(table, layout, query, narrowed, k, indexed=indexed))
-    if indexed and len(rows) < k:
-        rows = _rows(connection, _statement(table, layout, query, narrowed, k, indexed=False))
+    if len(rows) < k:
+        rows = _rows(connection, _statement(table, layout, query, narrowed, k, indexed=None))
     told = scores([row[5] for row in rows], layout.metric)
     return [
         StoreHit(row[0], score, *row[1:5])
@@ -52,9 +52,9 @@ def _rows(connection: psycopg.Connection[Any], statement: tuple[str, list[Any]])
 
 
 def _statement(
-    table: str, layout: Layout, query: Vector, narrowed: Condition, k: int, *, indexed: bool
+    table: str, layout: Layout, query: Vector, narrowed: Condition, k: int, *, indexed: bool | None
 ) -> tuple[str, list[Any]]:
-    """The statement and its parameters. Without an index nothing is to be ordered by it: + 0 hides the operator."""
+    """The statement and its parameters. ``indexed`` of None avoids any index: + 0 hides the operator from it."""
     asked, operator = literal(query), OPERATORS[layout.metric]
     exact = f"{'vector' if layout.precision == 'float32' else _full(layout)} {operator} %s::vector"
     half = indexed and (layout.precision != "float32" or layout.dimensions > 2000)
@@ -65,7 +65,7 @@ def _statement(
         wanted = _CANDIDATES_A_HIT * k + _MORE_CANDIDATES
         text = f"SELECT {_HIT}, {exact} AS distance FROM ({inner}) AS found ORDER BY distance LIMIT %s"  # noqa: S608
         return text, [asked, given, *narrowed.values, given, wanted, k]
-    order = "distance" if indexed and not half else f"({exact}) + 0"
+    order = "distance" if indexed is not None and not half else f"({exact}) + 0"
     text = f"SELECT {_HIT}, {exact} AS distance FROM {table} WHERE {narrowed.text} ORDER BY {order} LIMIT %s"  # noqa: S608
     again = [] if order == "distance" else [asked]
     return text, [asked, *narrowed.values, *again, k]

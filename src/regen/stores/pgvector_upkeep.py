@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any, Final
 
 import psycopg
 
-from regen.stores.pgvector_layout import IndexSettings, Layout
+from regen.stores.pgvector_layout import LONGEST_NAME, IndexSettings, Layout
 from regen.stores.pgvector_vectors import INDEXED_DIMENSIONS, OPERATOR_CLASSES, vector_type
 
 _INDEXES: Final = (
@@ -33,9 +34,10 @@ def maintain(
     return done
 
 
-def index_name(collection: str) -> str:
-    """The name of a collection's vector index."""
-    return f"{collection[:50]}_vectors"
+def index_name(collection: str, part: str = "vectors") -> str:
+    """The name of a collection's index: one schema has it once, and PostgreSQL cuts what is longer than 63 bytes."""
+    name = f"{collection}_{part}"
+    return name if len(name) <= LONGEST_NAME else f"{name[:50]}_{blake2b(name.encode(), digest_size=6).hexdigest()}"
 
 
 def is_indexed(connection: psycopg.Connection[Any], collection: str, table: str) -> bool:
@@ -56,7 +58,7 @@ def _indexes(
     filtered = [("access", "strings"), ("odd", "strings"), *layout.fields.values()]
     for column, kind in filtered:
         # Half of all points are no narrow choice: no index is made for what is only true or false.
-        if kind != "boolean" and _build(connection, f"{collection[:20]}_{column}"[:63], table, held,
+        if kind != "boolean" and _build(connection, index_name(collection, column), table, held,
                   f"USING gin ({column})" if kind == "strings" else f"({column})"):  # fmt: skip
             done.append(f"indexed {column}")
     how = _vector_index(layout, settings)

@@ -208,7 +208,11 @@ def scan_and_log(
                 chosen = [item for item in chosen if change_key(item.document.id, item.fingerprint) in only]
             if writing is not None:
                 scanner.logged(*writing.result())
-            writing = thread.submit(_write, scanner, catalog, observed, chosen, counts, failing)
+                writing = None
+            if chosen:
+                writing = thread.submit(_write, scanner, catalog, observed, chosen, counts, failing)
+            else:  # next to nothing to write: handing it over would take longer
+                _write(scanner, catalog, observed, chosen, counts, failing)
         if writing is not None:
             scanner.logged(*writing.result())
     gone = scanner.vanished(allow_mass_delete=allow_mass_delete)

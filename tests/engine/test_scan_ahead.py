@@ -72,7 +72,7 @@ def test_an_id_delivered_twice_is_refused_when_the_first_was_written_already(cat
     assert sorted(catalog.known(list("abcd"))) == sorted(set(ids))
 
 
-@pytest.mark.parametrize("ids", ["aa", "aba", "abca"])
+@pytest.mark.parametrize("ids", ["aa", "abb", "abcc", "aba", "abca"])
 def test_an_id_delivered_twice_is_refused_before_the_first_is_written(catalog: Catalog, ids: str) -> None:
     """The catalog does not know the document yet, and the scan remembers it; what came before is kept."""
     source, judged = Batches(ids), threading.Event()

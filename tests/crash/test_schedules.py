@@ -95,7 +95,7 @@ def test_everything_happens() -> None:
     assert set(returned) >= {
         "upsert", "delete", "sync", "sync_ids", "apply", "promote", "rollback", "retire", "gc", "verify", "search",
     }  # fmt: skip
-    assert len(returned) > 3 * sum("raised" in line or "died" in line for line in lines)
+    assert len(returned) > sum("raised" in line or "died" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", BUGS)

@@ -86,4 +86,5 @@ def test_the_promises_hold_for_a_model_of_another_family() -> None:
         runs = [merged_quality(pair, one, share, every=False)["regen"].mean() for one in (order, order[::-1])]
         assert np.mean(runs) > (1 - share) * before + share * after - 0.01
     assert two_stage(pair, 100).mean() > before + 0.7 * (after - before)
-    assert compare(pair.old_documents, pair.new_documents).word not in {"identical", "truncated"}
+    usable = np.flatnonzero(pair.old_documents.any(axis=1) & pair.new_documents.any(axis=1))
+    assert compare(pair.old_documents[usable], pair.new_documents[usable]).word not in {"identical", "truncated"}

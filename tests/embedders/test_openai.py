@@ -17,10 +17,9 @@ import pytest
 from regen import registry
 from regen.embedders.hashing import HashingEmbedder
 from regen.embedders.openai_api import OpenAIEmbedder
-from regen.embedders.openai_endpoint import Endpoint
-from regen.embedders.openai_faults import retry_after
 from regen.embedders.retrying import RetryingEmbedder
 from regen.errors import ConfigError, EmbedderContract, EmbedderError, RateLimited, TextRejected
+from regen.openai_service import Endpoint, retry_after
 from regen.ports import Embedder
 from regen.testing.embedders import EmbedderConformance
 from regen.testing.openai_server import (

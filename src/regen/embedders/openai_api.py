@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from regen.embedders.gate import Gate, gate_of
 from regen.embedders.known_models import KnownModel, find_known
 from regen.embedders.openai_answers import Answer, read_answer
-from regen.embedders.openai_endpoint import KEY, Endpoint
 from regen.embedders.openai_faults import translated
 from regen.embedders.openai_tokens import estimated_starts, exact_starts, require_tiktoken
 from regen.errors import ConfigError, EmbedderContract, EmbedderError, RateLimited, TextRejected
+from regen.openai_service import KEY, Endpoint
 from regen.ports import ModelInfo, Vector, Vectors
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from regen.errors import ConfigError, JudgeError
 from regen.judges.answer_cache import AnswerCache
 from regen.judges.asking import CONCURRENCY, ModelJudge, ModelWriter, Reply
 from regen.judges.budget import Budget
-from regen.judges.chat_endpoint import KEY, ChatEndpoint
 from regen.judges.chat_faults import Unavailable, translated
 from regen.judges.prompts import Message
+from regen.openai_service import KEY, Endpoint
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -74,7 +74,7 @@ class OpenAIChat:
     def __init__(
         self,
         model: str,
-        endpoint: ChatEndpoint | None = None,
+        endpoint: Endpoint | None = None,
         *,
         sampling: Sampling | None = None,
         budget: Budget | None = None,
@@ -83,7 +83,7 @@ class OpenAIChat:
         given: object = attempts  # written by hand in regen.yaml
         if isinstance(given, bool) or not isinstance(given, int) or given < 1:
             raise ConfigError(f"options.attempts is {attempts!r}", hint=f"from 1; {ATTEMPTS} is usual")
-        self._model, self._endpoint = model, endpoint or ChatEndpoint()
+        self._model, self._endpoint = model, endpoint or Endpoint(options="options")
         self._sampling, self._budget = sampling or Sampling(), budget or Budget(None, None, None)
         self._attempts = attempts
         self._lock = Lock()
@@ -236,7 +236,7 @@ def open_chat(  # noqa: PLR0913 - one place that spells out the options and thei
         raise ConfigError(f"{name!r} names no model of an OpenAI-style API", hint=f"{PREFIX}gpt-4o-mini")
     chat = OpenAIChat(
         model,
-        ChatEndpoint(base_url, api_key_env, timeout),
+        Endpoint(base_url, api_key_env, timeout=timeout, options="options"),
         sampling=Sampling(temperature, max_output_tokens, json_mode),
         budget=Budget(budget_usd, input_price_per_million_tokens, output_price_per_million_tokens),
         attempts=attempts,

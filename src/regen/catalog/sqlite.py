@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from sqlalchemy.pool import QueuePool
 from regen.catalog.catalog import SqlCatalog
 from regen.catalog.migrate import migrate
 from regen.errors import ConfigError
+from regen.sqlite_files import write_ahead
 
 BUSY_SECONDS: Final = 30.0
 
@@ -72,26 +72,9 @@ def _path(url: str, root: Path | None) -> Path:
 
 def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where regen says so, not where the driver guesses
-    _write_ahead(connection)
+    write_ahead(connection, BUSY_SECONDS)
     for pragma in _PRAGMAS:
         connection.execute(pragma)
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch the file to WAL mode, in which readers never wait for the writer.
-
-    SQLite's own waiting does not cover this switch: two processes that make the same new file would collide.
-    """
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _on_begin(connection: Connection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -17,10 +16,10 @@ from regen.embedders.wrapping import EmbedderWrapper
 from regen.errors import ConfigError, EmbedderError, SpaceMismatch
 from regen.ports import Embedder, Vector, Vectors
 from regen.spaces.vectors import unusable_rows
+from regen.sqlite_files import open_cache, transaction
 
 FORMAT: Final = 1
 KEYS_PER_QUERY: Final = 900  # below SQLite's smallest limit of parameters
-BUSY_SECONDS: Final = 60.0
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS spaces (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE,
@@ -45,7 +44,7 @@ class EmbeddingCache:
         self._max_entries = max_entries
         self._lock = RLock()
         self._spaces: dict[str, tuple[int, int]] = {}
-        self._connection = self._open()
+        self._connection = open_cache(self.path, "embedding cache", FORMAT, _SCHEMA, hint=_DELETE, logged=True)
 
     def __enter__(self) -> EmbeddingCache:
         return self
@@ -82,7 +81,7 @@ class EmbeddingCache:
             raise ValueError(f"{len(texts)} texts with vectors of shape {rows.shape}")
         if not texts:
             return
-        with self._using() as connection, _transaction(connection):
+        with self._using() as connection, transaction(connection):
             number, stored = self._space(space) or self._add_space(connection, space, rows.shape[1])
             _require_equal(space, stored, rows.shape[1])
             connection.executemany(
@@ -97,37 +96,6 @@ class EmbeddingCache:
             self._connection.close()
 
     # ── inside ──
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"the embedding cache {self.path} cannot be opened: {error}") from None
-        try:
-            self._prepare(connection)
-        except sqlite3.Error as error:
-            connection.close()
-            raise ConfigError(f"{self.path} is no embedding cache: {error}", hint=_DELETE) from None
-        except ConfigError:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
-        if found != FORMAT and (found or tables):
-            raise ConfigError(
-                f"{self.path} is no embedding cache of format {FORMAT}: its format is {found}", hint=_DELETE
-            )
-        _write_ahead(connection)
-        # A cache may lose its last entries when the power fails, never its consistency: no sync at each commit.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        with _transaction(connection):
-            for statement in _SCHEMA.strip().split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     def _space(self, space: str) -> tuple[int, int] | None:
         """Look up (number, dimensions) of a space; None when nothing of it was ever kept."""
@@ -230,28 +198,3 @@ def _require_equal(space: str, stored: int, wanted: int) -> None:
             f"the embedding cache holds vectors of {stored} dimensions for space {space}, and {wanted} were asked for",
             hint="the space fingerprint must change with the dimensions: it is computed from the recipe",
         )
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging. The switch ignores the busy timeout, so two first openers must take turns here."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-        else:
-            return

@@ -9,11 +9,11 @@ from pathlib import Path
 from threading import RLock
 from typing import Final
 
-from regen.errors import ConfigError, JudgeError
+from regen.errors import JudgeError
 from regen.judges.prompts import Message, digest_of
+from regen.sqlite_files import open_cache
 
 FORMAT: Final = 1
-BUSY_SECONDS: Final = 60.0
 _SCHEMA: Final = "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, asked TEXT NOT NULL, answer TEXT NOT NULL)"
 _DELETE: Final = "it holds only what can be asked again: delete the file, and it is made anew"
 
@@ -28,7 +28,8 @@ class AnswerCache:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = RLock()
-        self._connection = self._open()
+        # No write-ahead log: writes are rare here, as each waits for a model, and no second file is left behind.
+        self._connection = open_cache(self.path, "cache of answers", FORMAT, _SCHEMA, hint=_DELETE)
 
     def __enter__(self) -> AnswerCache:
         return self
@@ -55,33 +56,6 @@ class AnswerCache:
         """Close the file. Idempotent."""
         with self._lock:
             self._connection.close()
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"the cache of answers {self.path} cannot be opened: {error}") from None
-        try:
-            self._prepare(connection)
-        except sqlite3.Error as error:
-            connection.close()
-            raise ConfigError(f"{self.path} is no cache of answers: {error}", hint=_DELETE) from None
-        except ConfigError:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
-        if found != FORMAT and (found or tables):
-            raise ConfigError(
-                f"{self.path} is no cache of answers of format {FORMAT}: its format is {found}", hint=_DELETE
-            )
-        # The rollback journal: writes are rare here, as each waits for a model, and no second file is left behind.
-        connection.execute(_SCHEMA)
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from regen.cli.rendering_errors import error_data, error_lines
+from regen.cli.rendering_errors import error_lines
 from regen.cli.rendering_plan import plan_lines
 from regen.cli.rendering_search import search_lines, snippet
 from regen.cli.rendering_status import history_lines, status_lines
@@ -35,6 +35,7 @@ from regen.core.results import (
     VerifyReport,
 )
 from regen.errors import BudgetExceeded, RateLimited
+from regen.wording import error_data
 
 NOW = 1_800_000_000.0
 LETTER = DeadLetter("bad.md", None, 3, "not UTF-8", 2, NOW - 60)

@@ -19,6 +19,7 @@ from regen.cli import (
     queries,
     rollouts,
     searching,
+    serving,
     setup,
     switching,
     syncing,
@@ -35,8 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SETTING_UP, KEEPING, SWITCHING, ASKING, REPAIRING = (
-    "Set up", "Keep in step", "Change the model", "Ask", "Look after",
+SETTING_UP, KEEPING, SWITCHING, ASKING, SERVING, REPAIRING = (
+    "Set up", "Keep in step", "Change the model", "Ask", "Serve", "Look after",
 )  # fmt: skip
 
 for panel, verbs in {
@@ -44,6 +45,7 @@ for panel, verbs in {
     KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume),
     SWITCHING: (queries.queries, evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
     ASKING: (searching.search, rollouts.feedback, inspection.status, inspection.history),
+    SERVING: (serving.serve,),
     REPAIRING: (
         upkeep.verify,
         upkeep.gc,

@@ -91,8 +91,9 @@ class Session:
             raise typer.Exit(ExitCode.ERROR) from None
 
     def _tell(self, error: Exception) -> None:
-        from regen.cli.rendering_errors import error_data, error_lines  # noqa: PLC0415 - only when something fails
+        from regen.cli.rendering_errors import error_lines  # noqa: PLC0415 - only when something fails
         from regen.config.secrets import mask_credentials  # noqa: PLC0415 - likewise
+        from regen.wording import error_data  # noqa: PLC0415 - likewise
 
         if self.debug:
             typer.echo(mask_credentials("".join(traceback.format_exception(error))), err=True)

@@ -22,6 +22,7 @@ from regen.config.judging import JudgeSettings, WriterSettings
 from regen.config.migration import MigrationSettings
 from regen.config.reranking import RerankerSettings
 from regen.config.rollout import RolloutSettings, UsageSettings
+from regen.config.server import ServerSettings
 from regen.core.recipe import Chunking, Metric, Precision, TextTemplate
 from regen.errors import ConfigError
 from regen.evaluation.conditions import (
@@ -255,6 +256,7 @@ class Settings(Block):
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     changes: ChangeSettings = Field(default_factory=ChangeSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
 
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 

@@ -39,6 +39,11 @@ class GenerationVerbs:
         self._writer.lifecycle.retire(generation)
         self._reader.forget()
 
+    @property
+    def live(self) -> int | None:
+        """The generation that answers searches, None before the first one is complete."""
+        return self._catalog.route(self.alias).live
+
     def switches(self) -> list[Switch]:
         """The alias's history, newest first: who pointed it where, when and why."""
         return self._catalog.switches(self.alias)

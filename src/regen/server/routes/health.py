@@ -1,0 +1,33 @@
+"""Whether the server is there, and whether it can answer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from regen.server.problems import responses
+from regen.server.service import Service, service_of
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """``live`` is the generation that answers searches, None before the first sync."""
+
+    status: str
+    alias: str
+    live: int | None
+
+
+@router.get("/healthz", responses=responses())
+def health() -> dict[str, str]:
+    """The process runs. For whoever restarts it when it does not."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses=responses())
+def ready(service: Annotated[Service, Depends(service_of)]) -> Health:
+    """The catalog answers. For whoever decides where requests go."""
+    return Health(status="ok", alias=service.index.alias, live=service.index.live)

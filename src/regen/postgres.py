@@ -80,6 +80,13 @@ class Address:
         return connection
 
 
+IDENTITY: Final = (
+    "SELECT concat_ws('/', system_identifier, oid, current_user) FROM pg_control_system(), pg_database "
+    "WHERE datname = current_database()"
+)
+"""Asks which database a connection is to, of which server, as which user: by whatever address it was reached."""
+
+
 def hung_up(connection: Any) -> bool:
     """Whether an idle connection's other end is gone: then, and only then, there is something to read on it."""
     if connection.closed:

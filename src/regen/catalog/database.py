@@ -18,6 +18,11 @@ from regen.errors import CatalogBusy, CatalogError
 class Collision(CatalogBusy):
     """Two transactions could not both be had: this one was taken back as a whole, and may be run again."""
 
+    @classmethod
+    def of(cls, error: object) -> Collision:
+        """Made of what a driver raised."""
+        return cls(f"other writers of the catalog were in the way: {str(error).strip()}", hint="try again")
+
 
 class Database:
     """An engine with regen's two kinds of transaction. Dialect differences are hooks of this class."""
@@ -97,7 +102,7 @@ def translated() -> Iterator[None]:
 def _explain(error: OperationalError) -> CatalogError:
     text = str(error.orig).strip()
     if getattr(error.orig, "sqlstate", None) in _COLLIDED:
-        return Collision(f"other writers of the catalog were in the way: {text}", hint="try again")
+        return Collision.of(text)
     if "locked" in text or "busy" in text:
         return CatalogBusy(
             f"the catalog is locked by another process: {text}", hint="wait until the other regen command has finished"

@@ -9,13 +9,14 @@ back as a whole: it is run again.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from inspect import getmembers, isfunction, isgeneratorfunction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -24,10 +25,12 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from regen.catalog import schema
 from regen.catalog.catalog import SqlCatalog
-from regen.catalog.database import Collision, Database, translated
+from regen.catalog.database import Collision, Database, allocate, translated
 from regen.catalog.migrate import migrate, verify
 from regen.errors import CatalogError
-from regen.postgres import Address, hung_up
+from regen.postgres import IDENTITY, Address, hung_up
+
+T = TypeVar("T")
 
 WAIT_SECONDS: Final = 30.0
 ATTEMPTS: Final = 10
@@ -70,23 +73,98 @@ def make_engine(address: Address) -> Engine:
     return engine
 
 
+def _again(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, run anew after a collision, a little later each time; of a joint transaction only the whole is."""
+
+    @wraps(method)
+    def persistent(self: PostgresCatalog, *arguments: Any, **options: Any) -> Any:
+        for attempt in range(1 if self._joined else ATTEMPTS):
+            try:
+                return method(self, *arguments, **options)
+            except Collision:
+                if self._joined or attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 0.5))  # noqa: S311 - no secret
+        raise AssertionError("the last attempt returns or raises")
+
+    return persistent
+
+
 class PostgresCatalog(SqlCatalog):
-    """Implements ``regen.ports.catalog.Catalog``; each call is run again when it collided with another one."""
+    """Implements ``regen.ports.catalog.Catalog``; each call is run again when it collided with another one.
+
+    And ``regen.ports.transactions.TransactionalCatalog``: a store of the same database writes on its connection.
+    """
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
         self._write_engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._glance_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._thread = threading.local()
+        self._database = ""
+
+    @property
+    def _joined(self) -> Connection | None:
+        """The connection of this thread's joint transaction, if one is under way."""
+        return getattr(self._thread, "joined", None)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction of its own, or the joint one."""
+        with translated(), nullcontext(self._joined) if self._joined else super().reading() as connection:
+            yield connection
 
     @contextmanager
     def glancing(self) -> Iterator[Connection]:
         """One round trip instead of three."""
-        with translated(), self._glance_engine.connect() as connection:
+        with translated(), nullcontext(self._joined) if self._joined else self._glance_engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def writing(self, counter: str | None = None) -> Iterator[Connection]:
+        """A transaction of its own, or the joint one."""
+        if self._joined is None:
+            with super().writing(counter) as connection:
+                yield connection
+            return
+        with translated():
+            if counter is not None:
+                self.hold(self._joined, counter)
+            yield self._joined
 
     def hold(self, connection: Connection, counter: str) -> None:
         """Lock the counter's row until the transaction ends."""
         connection.execute(_HOLD, {"counter": counter})
+
+    def database(self) -> str:
+        """Which database of which server this is, and as which user."""
+        if not self._database:
+            with self.glancing() as connection:
+                self._database = str(connection.execute(text(IDENTITY)).scalar_one())
+        return self._database
+
+    def together(self, work: Callable[[object], T], *, switching: bool = False) -> T:
+        """Run ``work`` in one transaction, which is handed to it as psycopg's connection."""
+        result: T = self._together(work, switching)
+        return result
+
+    @_again
+    def _together(self, work: Callable[[object], T], switching: bool) -> T:
+        assert self._joined is None, "one joint transaction at a time"
+        with self.writing("generation" if switching else None) as connection:
+            self._thread.joined = connection
+            try:
+                return work(connection.connection.driver_connection)
+            except psycopg.Error as error:  # the store's, which leaves it to us to run the transaction again
+                raise Collision.of(error) from error
+            finally:
+                self._thread.joined = None
+
+    @_again
+    def reserve_tokens(self, count: int) -> int:
+        """The first of so many write tokens."""
+        with self.writing() as connection:
+            return allocate(connection, "token", count)
 
 
 def _refuse_dead(raw: Any, _record: Any, _proxy: Any) -> None:
@@ -97,21 +175,6 @@ def _refuse_dead(raw: Any, _record: Any, _proxy: Any) -> None:
 
 _counters = schema.counters.c
 _HOLD = select(_counters.value).where(_counters.name == bindparam("counter")).with_for_update()
-
-
-def _again(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, run anew after a collision, a little later each time."""
-
-    @wraps(method)
-    def persistent(self: PostgresCatalog, *arguments: Any, **options: Any) -> Any:
-        for attempt in range(ATTEMPTS - 1):
-            try:
-                return method(self, *arguments, **options)
-            except Collision:
-                time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 0.5))  # noqa: S311 - no secret
-        return method(self, *arguments, **options)
-
-    return persistent
 
 
 for _name, _method in getmembers(SqlCatalog, isfunction):

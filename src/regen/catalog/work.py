@@ -171,6 +171,7 @@ class WorkQueue(Database):
         *,
         at: float,
         letters: Sequence[DeadLetter] = (),
+        collected: bool = False,
     ) -> set[int]:
         """Swap placements where the document is still at its revision; everything else becomes garbage."""
         with self.writing() as connection:
@@ -182,8 +183,11 @@ class WorkQueue(Database):
             valid = [new for new in placements if current.get(new.doc_key) == new.revision]
             late = [new for new in placements if current.get(new.doc_key) != new.revision]
             _place(connection, generation, valid, at)
-            dropped = b"".join(new.dropped for new in valid) + _written(late, token)
-            _drop(connection, generation, dropped, at)
+            dropped = b"".join(new.dropped for new in valid)
+            if not collected:
+                _drop(connection, generation, dropped + _written(late, token), at)
+            elif dropped:
+                _number_drop(connection)
             if token is not None:
                 connection.execute(delete(schema.intents).where(schema.intents.c.token == token))
             bury_letters(connection, letters)
@@ -387,7 +391,12 @@ def _written(late: Iterable[NewPlacement], token: int | None) -> bytes:
 
 def _drop(connection: Connection, generation: int, entries: bytes, at: float) -> None:
     if entries:
-        number = allocate(connection, "garbage", 1)
+        number = _number_drop(connection)
         connection.execute(
             insert(schema.garbage).values(id=number, generation=generation, entries=entries, dropped_at=at)
         )
+
+
+def _number_drop(connection: Connection) -> int:
+    """Tell readers that points have ceased to be named: see ``CatalogReader.drops``."""
+    return allocate(connection, "garbage", 1)

@@ -12,10 +12,12 @@ from typing import TypeAlias
 
 from regen.core.results import GcReport, PauseResult, SwitchResult
 from regen.core.transition import without_credentials
+from regen.engine.joint import Joint
 from regen.engine.stores import UNREACHABLE, Stores
 from regen.errors import AliasMoved, NotFound, NotPromotable
 from regen.ports import AliasStore
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
+from regen.ports.transactions import StoreWriter
 
 
 def actor() -> str:
@@ -133,15 +135,18 @@ class Lifecycle:
 
     def _switch(self, route: Route, target: Generation, reason: str, rests_on: Approval | None = None) -> SwitchResult:
         rests_on = rests_on or Approval()
-        new = self.catalog.switch(
-            self.alias,
-            target.number,
-            expected=route.version,
-            actor=actor(),
-            reason=reason,
-            at=time.time(),
-            evaluation=rests_on.evaluation,
-            forced=rests_on.forced,
+        new = self.move(
+            target,
+            lambda: self.catalog.switch(
+                self.alias,
+                target.number,
+                expected=route.version,
+                actor=actor(),
+                reason=reason,
+                at=time.time(),
+                evaluation=rests_on.evaluation,
+                forced=rests_on.forced,
+            ),
         )
         note = self.follow()
         return SwitchResult(
@@ -155,6 +160,29 @@ class Lifecycle:
             [note] if note else [],
         )
 
+    def move(self, target: Generation, switch: Callable[[], Route]) -> Route:
+        """Move the catalog's alias by ``switch``, and the store's own in the same transaction where it can take part.
+
+        A store that refuses keeps nobody from switching: the catalog decides, and :meth:`follow` tells what is amiss.
+        """
+
+        def both(store: StoreWriter) -> Route:
+            route = switch()
+            self._point(store, target)
+            return route
+
+        try:
+            joint = Joint.of(self.catalog, self.stores.of(target))
+            if joint is not None and isinstance(joint.store, AliasStore):
+                return joint.run(both)
+        except UNREACHABLE:
+            pass  # all of it was taken back
+        return switch()
+
+    def _point(self, store: object, target: Generation) -> None:
+        assert isinstance(store, AliasStore), "asked before; a store's writing half has the powers of the store"
+        store.set_alias(self.alias, target.collection)
+
     def follow(self) -> str | None:
         """Let the store's own alias, where it has one, point where the catalog's does; what keeps it from that.
 
@@ -163,10 +191,23 @@ class Lifecycle:
         live = self._live()
         try:
             if live is not None and (store := self._astray(live)) is not None:
-                store.set_alias(self.alias, live.collection)
+                self._lead(store, live)
         except UNREACHABLE as error:
             return f"{live.told if live else ''}: the store's own alias was not looked after: {error.message}"
         return None
+
+    def _lead(self, store: AliasStore, live: Generation) -> None:
+        """Set the store's alias; where the two write together only if that generation is live in that very moment."""
+        joint = Joint.of(self.catalog, self.stores.of(live))
+        if joint is None:
+            store.set_alias(self.alias, live.collection)
+            return
+
+        def lead(writer: StoreWriter) -> None:
+            if self.catalog.route(self.alias).live == live.number:
+                self._point(writer, live)
+
+        joint.run(lead, switching=True)
 
     def astray(self) -> str | None:
         """Where the store's own alias points instead of at the live collection, in words; None where all is well."""

@@ -1,4 +1,7 @@
-"""From prepared batches to committed placements: intent, store, one catalog transaction, garbage."""
+"""From prepared batches to committed placements: intent, store, one catalog transaction, garbage.
+
+Where catalog and store lie in one database all of it is one transaction, and neither intent nor garbage is needed.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ import numpy as np
 from regen.core.chunks import ENTRY_BYTES, pack, pack_keys, point_id, unpack, write_token
 from regen.core.learning import new_fields
 from regen.core.results import ChunkCounts, DeadLetter
+from regen.engine.joint import Joint
 from regen.engine.lease import HeldLease
 from regen.engine.prepare import Batch, Task, keys_before_and_after
 from regen.errors import SpaceMismatch
 from regen.ports import FieldStore, InsertStore, Payload, PayloadStore, Points, Store
 from regen.ports.catalog import Catalog, Generation
 from regen.ports.placements import Garbage, NewPlacement, Placement
+from regen.ports.transactions import StoreWriter
 
 GARBAGE_POINTS: Final = 10_000
 """Deleting in few large calls is what stores do well; readers never see the points meanwhile, thanks to the fence."""
@@ -45,6 +50,7 @@ class Writer:
         filterable: frozenset[str] | None,
     ) -> None:
         self._catalog, self._store, self._generation, self._lease = catalog, store, generation, lease
+        self._joint = Joint.of(catalog, store)
         self._filterable = filterable
         self._fields = dict(generation.fields)
         self._learned: set[str] = set()
@@ -57,15 +63,54 @@ class Writer:
         """Bring one batch's documents up to date in store and catalog, and bury those that cannot be."""
         ready, letters = _sort_out(batch.tasks, self._generation.number)
         self._learn_fields(ready)
-        token = self._write_points(ready)
-        self._update_payloads([task for task in ready if task.repays])
-        placements = [_placement(task, token) for task in ready]
-        committed = self._catalog.commit_write(
-            self._generation.number, token, placements, self._lease.lease, at=time.time(), letters=letters
-        )
+        if self._joint is None:
+            committed = self._write_apart(ready, letters)
+        else:
+            committed = self._write_together(self._joint, ready, letters)
         self._count(ready, committed, letters)
         if self._waiting >= GARBAGE_POINTS:
             self.collect_garbage()
+
+    def _write_apart(self, ready: Sequence[Task], letters: Sequence[DeadLetter]) -> set[int]:
+        """Points first, then the placements that name them; the committed doc keys."""
+        token = self._write_points(ready)
+        self._update_payloads(self._store, ready)
+        return self._catalog.commit_write(
+            self._generation.number,
+            token,
+            [_placement(task, token) for task in ready],
+            self._lease.lease,
+            at=time.time(),
+            letters=letters,
+        )
+
+    def _write_together(self, joint: Joint, ready: Sequence[Task], letters: Sequence[DeadLetter]) -> set[int]:
+        """One transaction for all of it; the committed doc keys.
+
+        The points come first: while they are sent, the lease and what other writers ask for are not yet held.
+        """
+        token = joint.token() if any(task.new for task in ready) else None
+        points = None if token is None else self._points(ready, token)
+        placements = [_placement(task, token) for task in ready]
+
+        def work(store: StoreWriter) -> set[int]:
+            if points is not None:
+                _add(store, self._generation.collection, points)
+            self._update_payloads(store, ready)
+            committed = self._catalog.commit_write(
+                self._generation.number,
+                None,
+                placements,
+                self._lease.lease,
+                at=time.time(),
+                letters=letters,
+                collected=True,
+            )
+            if gone := _unnamed(placements, committed, token):
+                store.delete(self._generation.collection, gone)
+            return committed
+
+        return joint.run(work)
 
     def collect_garbage(self) -> None:
         """Delete from the store what no placement names any more."""
@@ -110,9 +155,7 @@ class Writer:
         lease, now = self._lease.lease, time.time()
         token = self._catalog.begin_write(self._generation.number, ids, lease, at=now, repaid=repaid)
         if ids:
-            # A token is used once, so these ids are new for certain, whatever crashed before.
-            write = self._store.insert if isinstance(self._store, InsertStore) else self._store.upsert
-            write(self._generation.collection, self._points(tasks, token))
+            _add(self._store, self._generation.collection, self._points(tasks, token))
         return token
 
     def _points(self, tasks: Sequence[Task], token: int) -> Points:
@@ -147,26 +190,28 @@ class Writer:
             "schema_version": [len(self._fields)] * count,
         }
 
-    def _update_payloads(self, tasks: Sequence[Task]) -> None:
+    def _update_payloads(self, store: StoreWriter, tasks: Sequence[Task]) -> None:
         """Metadata and access of points that keep their vectors."""
         rows: list[tuple[Task, int]] = []
         tokens: list[int] = []
         ids: list[str] = []
         for task in tasks:
-            for position, (key, token) in enumerate(task.kept.items()):
+            for position, (key, token) in enumerate(task.kept.items() if task.repays else ()):
                 rows.append((task, position))
                 tokens.append(int.from_bytes(token))
                 ids.append(point_id(key, token))
             if len(ids) >= PAYLOAD_POINTS:
-                self._send_payload(ids, rows, tokens)
+                self._send_payload(store, ids, rows, tokens)
                 rows, tokens, ids = [], [], []
         if ids:
-            self._send_payload(ids, rows, tokens)
+            self._send_payload(store, ids, rows, tokens)
 
-    def _send_payload(self, ids: list[str], rows: list[tuple[Task, int]], tokens: list[int]) -> None:
+    def _send_payload(
+        self, store: StoreWriter, ids: list[str], rows: list[tuple[Task, int]], tokens: list[int]
+    ) -> None:
         collection = self._generation.collection
-        assert isinstance(self._store, PayloadStore), "stores without payload updates are wrapped when they are opened"
-        self._store.update_payload(collection, ids, _payload(rows, tokens, with_text=False))
+        assert isinstance(store, PayloadStore), "stores without payload updates are wrapped when they are opened"
+        store.update_payload(collection, ids, _payload(rows, tokens, with_text=False))
 
     def _count(self, ready: Sequence[Task], committed: set[int], letters: Sequence[DeadLetter]) -> None:
         chunks = self.written.chunks
@@ -175,7 +220,7 @@ class Writer:
                 chunks.written += len(task.new)
                 chunks.reused += len(task.kept) if task.need == "replace" else 0
                 chunks.deleted += len(task.dropped) // ENTRY_BYTES
-                self._waiting += len(task.dropped) // ENTRY_BYTES
+                self._waiting += len(task.dropped) // ENTRY_BYTES if self._joint is None else 0
         self.written.documents += len(committed)
         self.written.failed += len(letters)
 
@@ -192,6 +237,24 @@ def _sort_out(tasks: Sequence[Task], generation: int) -> tuple[list[Task], list[
         if error is None or (task.need == "replace" and not task.chunks and task.hashes[0]):
             ready.append(task)
     return ready, letters
+
+
+def _add(store: StoreWriter, collection: str, points: Points) -> None:
+    """Write points of a fresh token: it is used once, so their ids are new for certain, whatever crashed before."""
+    write = store.insert if isinstance(store, InsertStore) else store.upsert
+    write(collection, points)
+
+
+def _unnamed(placements: Sequence[NewPlacement], committed: set[int], token: int | None) -> list[str]:
+    """The points that no placement names any more, those written just now for documents that moved on included."""
+    mine = b"" if token is None else write_token(token)
+    gone: list[str] = []
+    for new in placements:
+        if new.doc_key in committed:
+            gone += [point_id(*entry) for entry in unpack(new.dropped)]
+        elif new.placement is not None:
+            gone += [point_id(*entry) for entry in unpack(new.placement.chunks) if entry[1] == mine]
+    return gone
 
 
 def _placement(task: Task, token: int | None) -> NewPlacement:

@@ -310,7 +310,9 @@ class WriteSide:
     def go_live(self, generation: Generation, *, reason: str) -> None:
         """Keep the first generation's probe vectors, and point the alias at it."""
         probes.keep(self.catalog, generation, self.models.embedder_for(generation))
-        self.catalog.go_live(self.alias, generation.number, at=time.time(), reason=reason)
+        self.lifecycle.move(
+            generation, lambda: self.catalog.go_live(self.alias, generation.number, at=time.time(), reason=reason)
+        )
         self.lifecycle.follow()
 
     def prepare_collection(self, generation: Generation) -> None:

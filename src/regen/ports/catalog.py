@@ -416,11 +416,13 @@ class Catalog(CatalogReader, RolloutWriter, RerankWriter, Protocol):
         *,
         at: float,
         letters: Sequence[DeadLetter] = (),
+        collected: bool = False,
     ) -> set[int]:
         """Swap placements, collect garbage, clear the intent and bury ``letters``, in one transaction.
 
         Letters of older revisions of what is committed here are forgotten.
-        A document that has moved on keeps its placement, and the points written for it become garbage. Returns the
+        A document that has moved on keeps its placement, and the points written for it become garbage; ``collected``
+        says that whoever calls deletes all of that in the same transaction, so that none is kept. Returns the
         committed doc keys. Raises LeaseLost, and commits nothing, when the lease is not ours any more.
         """
         ...

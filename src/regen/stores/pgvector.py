@@ -15,7 +15,6 @@ from threading import Lock
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import orjson
 import psycopg
 from psycopg import sql
 
@@ -27,53 +26,41 @@ from regen.ports import (
     FieldKind,
     ForeignColumns,
     ForeignRows,
-    Payload,
-    Points,
     StoredPayload,
     StoreHit,
     Vector,
     Vectors,
 )
-from regen.postgres import Address
-from regen.stores.batches import checked_points, checked_query
-from regen.stores.pgvector_connections import Connections, missing, retried
+from regen.postgres import IDENTITY, Address
+from regen.stores.batches import checked_query
+from regen.stores.pgvector_connections import Connections, Lent
 from regen.stores.pgvector_filters import condition
 from regen.stores.pgvector_foreign import foreign_rows, foreign_tables
 from regen.stores.pgvector_layout import (
-    LONGEST_NAME,
     MARK,
     IndexSettings,
     Layout,
-    changed_rows,
-    field_columns,
     payload_page,
-    point_rows,
     scanned,
 )
 from regen.stores.pgvector_search import best
 from regen.stores.pgvector_upkeep import is_indexed, maintain
 from regen.stores.pgvector_vectors import decoded
+from regen.stores.pgvector_writing import COMMENTS, PgvectorWriter, check_name, quoted
 
 DEFAULT_SCHEMA: Final = "regen_vectors"
-_ALIAS: Final = "regen alias: "
-_LOCK: Final = 0x7265_6765_6F
 _OLDEST: Final = (0, 8)
 _LOOK_AGAIN_SECONDS: Final = 30.0
 """How long a store may not know that another process has built an index. Answers are right without it."""
-_COMMENTS: Final = (
-    "SELECT c.relname, obj_description(c.oid, 'pg_class') "
-    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = %s AND c.relkind = %s AND obj_description(c.oid, 'pg_class') LIKE %s"
-)
-_ONE: Final = f"{_COMMENTS} AND c.relname = %s"
 
 
-class PgvectorStore:
+class PgvectorStore(PgvectorWriter):
     """A schema of a PostgreSQL database. Safe to use from any number of threads and processes."""
 
     def __init__(self, address: Address) -> None:
-        self._address = address
         self._connections = Connections(address)
+        super().__init__(address, self._connections)
+        self._database = ""
         self._lock = Lock()
         self._layouts: dict[str, tuple[Layout, bool, float]] = {}
         self._efs: WeakKeyDictionary[psycopg.Connection[Any], int] = WeakKeyDictionary()
@@ -96,11 +83,10 @@ class PgvectorStore:
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty table, or check that the one that is there has the same dimensions."""
         IndexSettings.of(spec.index)
-        _check_name(collection)
-        with self._connections.one(collection) as connection:
-            # Two that make one schema or extension at once: the second finds the first one's name taken.
-            make = partial(self._make, connection, collection, Layout.new(spec))
-            retried(make, psycopg.errors.UniqueViolation)
+        check_name(collection)
+        # Two that make one schema or extension at once: the second finds the first one's name taken.
+        make = partial(self._make, collection=collection, layout=Layout.new(spec))
+        self._connections.transact(collection, make, psycopg.errors.UniqueViolation)
         self._forget(collection)
         found = self._layout(collection).dimensions
         if found != spec.dimensions:
@@ -119,7 +105,7 @@ class PgvectorStore:
     def collections(self) -> list[str]:
         """The names of all tables that are collections, sorted."""
         with self._connections.one() as connection:
-            found = connection.execute(_COMMENTS, [self._address.schema, "r", f"{MARK}%"])
+            found = connection.execute(COMMENTS, [self._address.schema, "r", f"{MARK}%"])
             return sorted(row[0] for row in found)
 
     def close(self) -> None:
@@ -127,23 +113,6 @@ class PgvectorStore:
         self._connections.close()
 
     # ── points ──
-
-    def upsert(self, collection: str, points: Points) -> None:
-        """Write points in one transaction, replacing those of equal id."""
-        self._write(collection, points, fresh=False)
-
-    def insert(self, collection: str, points: Points) -> None:
-        """Write points of fresh ids by COPY: no look at what is there."""
-        self._write(collection, points, fresh=True)
-
-    def delete(self, collection: str, ids: Sequence[str]) -> None:
-        """Remove points in one transaction."""
-        table = self._table(collection)
-        # Locked in order first: a DELETE alone takes its rows in any order, and two of them could deadlock.
-        locked = f"SELECT id FROM {table} WHERE id = ANY(%s) ORDER BY id FOR UPDATE"  # noqa: S608 - quoted
-        statement = f"DELETE FROM {table} WHERE id IN ({locked})"  # noqa: S608 - quoted
-        with self._connections.one(collection) as connection:
-            retried(lambda: connection.execute(statement.encode(), [sorted(ids)]))
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The points that exist, with the very bits of their vectors."""
@@ -177,7 +146,7 @@ class PgvectorStore:
 
     def foreign(self, collection: str, columns: ForeignColumns, batch: int = 2048) -> Iterator[ForeignRows]:
         """All rows of a table, ``name`` or ``schema.name``, a page at a time; JSON columns are taken apart."""
-        table = ".".join(map(_quoted, collection.split(".", 1)))
+        table = ".".join(map(quoted, collection.split(".", 1)))
         with self._connections.one(collection) as connection:
             yield from foreign_rows(connection, collection, table, columns, batch)
 
@@ -215,62 +184,23 @@ class PgvectorStore:
 
     # ── powers ──
 
-    def update_payload(self, collection: str, ids: Sequence[str], payload: Payload) -> None:
-        """Replace metadata, access and revision of the points that exist, in one transaction."""
-        layout, table = self._layout(collection, anew=True), self._table(collection)
-        rows = changed_rows(ids, payload, layout)
-        changed = ", ".join(f"{name} = new.{name}" for name in layout.changeable if name != "id")
-        locked = f"SELECT 1 FROM {table} JOIN new USING (id) ORDER BY id FOR UPDATE OF {_last(table)}"  # noqa: S608
-        statement = f"UPDATE {table} AS held SET {changed} FROM new WHERE held.id = new.id"  # noqa: S608 - quoted
-
-        def update(connection: psycopg.Connection[Any]) -> None:
-            with connection.transaction():
-                _stage(connection, table, layout.changeable, rows)
-                connection.execute(locked.encode())
-                connection.execute(statement.encode())
-
-        if rows:
-            with self._connections.one(collection) as connection:
-                retried(partial(update, connection))
-
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
         """Add a column for each new key; points that are there hold null in it. Aliases show it too."""
-
-        def add(connection: psycopg.Connection[Any]) -> None:
-            with connection.transaction():
-                _alone(connection)
-                layout = self._read(connection, collection)
-                grown = layout.with_fields(fields)
-                new = {key: held for key, held in grown.fields.items() if key not in layout.fields}
-                if new:
-                    columns = ", ".join(f"ADD COLUMN {column}" for column in field_columns(new))
-                    connection.execute(f"ALTER TABLE {self._table(collection)} {columns}".encode())
-                    self._describe(connection, "TABLE", collection, grown.comment)
-                    for alias in self._aliases_of(connection, collection):
-                        self._point(connection, alias, collection)
-
-        with self._connections.one(collection) as connection:
-            retried(partial(add, connection))
+        super().add_fields(collection, fields)
         self._forget(collection)
 
-    def set_alias(self, alias: str, collection: str) -> None:
-        """Make the view of that name show this collection, in one transaction; its readers wait for it, none fails."""
-        _check_name(alias)
+    def database(self) -> str:
+        """Which database of which server the schema lies in, and as which user it is written."""
+        if not self._database:
+            found = self._connections.run("*", lambda connection: connection.execute(IDENTITY).fetchone())
+            assert found is not None
+            self._database = str(found[0])
+        return self._database
 
-        def point(connection: psycopg.Connection[Any]) -> None:
-            with connection.transaction():
-                _alone(connection)
-                self._read(connection, collection)
-                self._point(connection, alias, collection)
-
-        with self._connections.one(collection) as connection:
-            retried(partial(point, connection))
-
-    def alias_target(self, alias: str) -> str | None:
-        """The collection that the view of that name shows."""
-        with self._connections.one(alias) as connection:
-            comment = self._comment(connection, alias, "v", _ALIAS)
-        return None if comment is None else str(orjson.loads(comment.removeprefix(_ALIAS)))
+    def within(self, transaction: object) -> PgvectorWriter:
+        """What writes in a transaction of the catalog's, on its connection."""
+        assert isinstance(transaction, psycopg.Connection), "catalogs of PostgreSQL hand out psycopg's connections"
+        return PgvectorWriter(self._address, Lent(transaction, self._address.url))
 
     def maintain(self, collection: str, *, force: bool = False) -> list[str]:
         """Build the indexes that pay, clean and analyse, each if it pays now or ``force`` asks for it."""
@@ -282,85 +212,29 @@ class PgvectorStore:
 
     # ── tables ──
 
-    def _write(self, collection: str, points: Points, *, fresh: bool) -> None:
-        layout, table = self._layout(collection, anew=True), self._table(collection)
-        points = checked_points(collection, points, layout.dimensions, layout.precision)
-        if not points.ids:
-            return
-        rows, columns = point_rows(points, layout), layout.columns
-        named = ", ".join(columns)
-        replaced = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
-        merge = (
-            f"INSERT INTO {table} ({named}) SELECT {named} FROM new ORDER BY id "  # noqa: S608 - quoted
-            f"ON CONFLICT (id) DO UPDATE SET {replaced}"
-        )
-
-        def write(connection: psycopg.Connection[Any]) -> None:
-            with connection.transaction():
-                if fresh:
-                    _copy(connection, table, columns, rows)
-                else:
-                    _stage(connection, table, columns, rows)
-                    connection.execute(merge.encode())
-
-        with self._connections.one(collection) as connection:
-            retried(partial(write, connection))
-
     def _make(self, connection: psycopg.Connection[Any], collection: str, layout: Layout) -> None:
-        with connection.transaction():
-            _alone(connection)
-            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._address.schema)))
-            _ensure_extension(connection)
-            if self._comment(connection, collection, "r", MARK) is None:
-                try:
-                    connection.execute(f"CREATE TABLE {self._table(collection)} ({layout.definition})".encode())
-                except psycopg.errors.DuplicateTable as error:
-                    raise StoreError(
-                        f"{self._table(collection)} exists and is no collection of regen's",
-                        hint="give regen a schema of its own: ?schema=name in store.url",
-                    ) from error
-                # Vectors do not compress; kept in the row if they fit, they are read without a detour.
-                storage = f"ALTER TABLE {self._table(collection)} ALTER COLUMN vector SET STORAGE EXTERNAL"
-                connection.execute(storage.encode())
-                self._describe(connection, "TABLE", collection, layout.comment)
-
-    def _describe(self, connection: psycopg.Connection[Any], kind: str, name: str, comment: str) -> None:
-        table = sql.Identifier(self._address.schema, name)
-        connection.execute(sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), table, sql.Literal(comment)))
-
-    def _point(self, connection: psycopg.Connection[Any], alias: str, collection: str) -> None:
-        # CREATE OR REPLACE cannot change a column's type, and another model's vectors have another one.
-        view = self._table(alias)
-        try:
-            connection.execute(f"DROP VIEW IF EXISTS {view}".encode())
-            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM {self._table(collection)}".encode())  # noqa: S608
-        except (psycopg.errors.WrongObjectType, psycopg.errors.DuplicateTable) as error:
-            raise StoreError(
-                f"the alias {alias!r} cannot be set: {view} is a table", hint="choose another alias, or another schema"
-            ) from error
-        self._describe(connection, "VIEW", alias, _ALIAS + orjson.dumps(collection).decode())
-
-    def _aliases_of(self, connection: psycopg.Connection[Any], collection: str) -> list[str]:
-        found = connection.execute(_COMMENTS, [self._address.schema, "v", f"{_ALIAS}%"])
-        wanted = _ALIAS + orjson.dumps(collection).decode()
-        return [row[0] for row in found if row[1] == wanted]
-
-    def _comment(self, connection: psycopg.Connection[Any], name: str, kind: str, mark: str) -> str | None:
-        found = connection.execute(_ONE, [self._address.schema, kind, f"{mark}%", name]).fetchone()
-        return None if found is None else str(found[1])
-
-    def _read(self, connection: psycopg.Connection[Any], collection: str) -> Layout:
-        comment = self._comment(connection, collection, "r", MARK)
-        if comment is None:
-            self._forget(collection)
-            raise missing(collection, self._address.url)
-        return Layout.read(comment)
+        self._alone(connection)
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self._address.schema)))
+        _ensure_extension(connection)
+        if self._comment(connection, collection, "r", MARK) is None:
+            try:
+                connection.execute(f"CREATE TABLE {self._table(collection)} ({layout.definition})".encode())
+            except psycopg.errors.DuplicateTable as error:
+                raise StoreError(
+                    f"{self._table(collection)} exists and is no collection of regen's",
+                    hint="give regen a schema of its own: ?schema=name in store.url",
+                ) from error
+            # Vectors do not compress; kept in the row if they fit, they are read without a detour.
+            storage = f"ALTER TABLE {self._table(collection)} ALTER COLUMN vector SET STORAGE EXTERNAL"
+            connection.execute(storage.encode())
+            self._describe(connection, "TABLE", collection, layout.comment)
 
     def _known(self, collection: str, *, anew: bool = False) -> tuple[Layout, bool]:
         """A collection's layout, and whether it has a vector index, as they were when last looked at or ``anew``."""
         with self._lock:
             held = None if anew else self._layouts.get(collection)
         if held is None or (not held[1] and time.monotonic() - held[2] > _LOOK_AGAIN_SECONDS):
+            self._forget(collection)
             with self._connections.one(collection) as connection:
                 layout = self._read(connection, collection)
                 indexed = is_indexed(connection, collection, self._table(collection))
@@ -375,22 +249,6 @@ class PgvectorStore:
     def _forget(self, collection: str) -> None:
         with self._lock:
             self._layouts.pop(collection, None)
-
-    def _table(self, name: str) -> str:
-        return f"{_quoted(self._address.schema)}.{_quoted(name)}"
-
-
-def _check_name(name: str) -> None:
-    if len(name.encode()) > LONGEST_NAME:
-        raise StoreError(
-            f"the name {name!r} is too long for PostgreSQL: {len(name.encode())} bytes",
-            hint=f"up to {LONGEST_NAME} bytes; choose a shorter alias",
-        )
-
-
-def _alone(connection: psycopg.Connection[Any]) -> None:
-    """Until the transaction ends nobody else makes, changes or points at collections."""
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
 
 
 def _ensure_extension(connection: psycopg.Connection[Any]) -> None:
@@ -410,31 +268,3 @@ def _ensure_extension(connection: psycopg.Connection[Any]) -> None:
         raise StoreError(
             f"pgvector is of version {found[0]}", hint="0.8 or newer is needed: ALTER EXTENSION vector UPDATE"
         )
-
-
-def _stage(
-    connection: psycopg.Connection[Any], table: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Copy rows into a table ``new`` that is there until the transaction ends."""
-    listed = ", ".join(columns)
-    made = f"CREATE TEMP TABLE new ON COMMIT DROP AS SELECT {listed} FROM {table} WITH NO DATA"  # noqa: S608 - quoted
-    connection.execute(made.encode())
-    _copy(connection, "new", columns, rows)
-
-
-def _copy(
-    connection: psycopg.Connection[Any], table: str, columns: dict[str, str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
-    with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-        copy.set_types(list(columns.values()))
-        for row in rows:
-            copy.write_row(row)
-
-
-def _last(table: str) -> str:
-    return table.rpartition(".")[2]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""').replace("%", "%%") + '"'

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import psycopg
 import stamina
@@ -33,6 +33,21 @@ _SETTINGS: Final = (
 _EXTENSION_SCHEMA: Final = (
     "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
 )
+
+
+Work: TypeAlias = Callable[[psycopg.Connection[Any]], T]
+
+
+class Lender(Protocol):
+    """Who lends a connection for a statement or a transaction. What goes wrong is named after the collection."""
+
+    def run(self, collection: str, statement: Work[T]) -> T:
+        """Run one statement."""
+        ...
+
+    def transact(self, collection: str, work: Work[T]) -> T:
+        """Run several statements as one."""
+        ...
 
 
 class Connections:
@@ -62,9 +77,44 @@ class Connections:
                 else:
                     lent.close()
 
+    def run(self, collection: str, statement: Work[T]) -> T:
+        """Run one statement, again if others were in its way."""
+        with self.one(collection) as connection:
+            return retried(lambda: statement(connection))
+
+    def transact(self, collection: str, work: Work[T], *also: type[Exception]) -> T:
+        """Run a transaction, again if others, or one of ``also``, were in its way."""
+        with self.one(collection) as connection:
+
+            def once() -> T:
+                with connection.transaction():
+                    return work(connection)
+
+            return retried(once, *also)
+
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         self._pool.dispose()
+
+
+class Lent:
+    """A connection within somebody else's transaction. Whoever runs that commits it, or runs all of it again."""
+
+    def __init__(self, connection: psycopg.Connection[Any], url: str) -> None:
+        self._connection, self._url = connection, url
+
+    def run(self, collection: str, statement: Work[T]) -> T:
+        """Run one statement. What others' transactions made fail is raised as it is."""
+        try:
+            return statement(self._connection)
+        except _PASSING:
+            raise
+        except (psycopg.Error, UnicodeEncodeError) as error:
+            raise translated(error, collection, self._url) from error
+
+    def transact(self, collection: str, work: Work[T]) -> T:
+        """Do a part of the transaction."""
+        return self.run(collection, work)
 
 
 def _connect(address: Address) -> Any:

@@ -118,6 +118,8 @@ def _method(call: Callable[..., Any], step: str, steps: Steps) -> Callable[..., 
         steps.reach(f"before {step}")
         result = call(*arguments, **keywords)
         steps.reach(f"after {step}")
+        if step.endswith(".within"):  # a store's writing half: its steps are the store's
+            return _proxy(result, step.removesuffix(".within"), steps)
         return _items(result, f"{step}.next", steps) if isinstance(result, Iterator) else result
 
     return stepped

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from regen.catalog.postgres import PostgresCatalog
+from regen.catalog.postgres import open_catalog as open_postgres
 from regen.stores.lancedb import LanceStore
 from regen.stores.memory import MemoryStore
 from regen.stores.pgvector import PgvectorStore
@@ -43,3 +45,7 @@ class TestPgvectorStore(StoreConformance):
     def another_handle(self, tmp_path: Path) -> PgvectorStore:
         """Open its data once more."""
         return PgvectorStore.from_url(self.url)
+
+    def joint_catalog(self, tmp_path: Path) -> PostgresCatalog:
+        """Open the catalog of the same database."""
+        return open_postgres(self.url.partition("&schema=")[0])

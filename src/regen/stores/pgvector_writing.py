@@ -80,10 +80,13 @@ class PgvectorWriter:
             grown = layout.with_fields(fields)
             new = {key: held for key, held in grown.fields.items() if key not in layout.fields}
             if new:
+                aliases = self._aliases_of(connection, collection)
+                for alias in aliases:  # before the table: who reads through a view takes the two in that order
+                    connection.execute(f"DROP VIEW {self._table(alias)}".encode())
                 columns = ", ".join(f"ADD COLUMN {column}" for column in field_columns(new))
                 connection.execute(f"ALTER TABLE {self._table(collection)} {columns}".encode())
                 self._describe(connection, "TABLE", collection, grown.comment)
-                for alias in self._aliases_of(connection, collection):
+                for alias in aliases:
                     self._point(connection, alias, collection)
 
         self._lender.transact(collection, add)
@@ -124,10 +127,12 @@ class PgvectorWriter:
         def write(connection: psycopg.Connection[Any]) -> None:
             layout = self._read(connection, collection)
             checked = checked_points(collection, points, layout.dimensions, layout.precision)
+            if not checked.ids:
+                return
             rows, columns = point_rows(checked, layout), layout.columns
-            if rows and fresh:
+            if fresh:
                 _copy(connection, table, columns, rows)
-            elif rows:
+            else:
                 _stage(connection, table, columns, rows)
                 connection.execute(_merge(table, columns).encode())
                 connection.execute(b"DROP TABLE new")

@@ -19,6 +19,7 @@ from regen.testing.catalog_cases import CatalogHooks
 from regen.testing.catalog_evaluations import EvaluationCases, RolloutCases
 from regen.testing.catalog_log import LogCases
 from regen.testing.catalog_reranking import RerankCases
+from regen.testing.catalog_transactions import CollectedCases, TransactionCases
 from regen.testing.catalog_upkeep import GenerationCases, LeaseCases, LetterCases, PurgeCases, ThreadCases
 from regen.testing.catalog_work import CommitCases, DueCases, LookupCases
 
@@ -39,5 +40,7 @@ class CatalogConformance(
     RolloutCases,
     RerankCases,
     AuditCases,
+    CollectedCases,
+    TransactionCases,
 ):
     """All catalog cases."""

@@ -9,6 +9,9 @@
         def another_handle(self, tmp_path):        # leave out for a store whose data has one handle only
             return MyStore(tmp_path / "vectors")
 
+        def joint_catalog(self, tmp_path):         # only for a store that can write in a catalog's transactions
+            return open_my_catalog(tmp_path / "vectors")
+
 Cases for a power that the store lacks are skipped and say so. Needs pytest and Hypothesis (``regen[test]``).
 """
 
@@ -26,6 +29,7 @@ from regen.testing.store_powers import (
 )
 from regen.testing.store_precision import PrecisionCases
 from regen.testing.store_reads import ReadCases, SearchCases
+from regen.testing.store_transactions import TransactionalStoreCases
 from regen.testing.store_writes import CollectionCases, RefusalCases, WriteCases
 
 __all__ = ["StoreConformance", "StoreHooks"]
@@ -43,6 +47,7 @@ class StoreConformance(
     FieldStoreCases,
     AliasStoreCases,
     MaintainedStoreCases,
+    TransactionalStoreCases,
     HandleCases,
 ):
     """All store cases."""

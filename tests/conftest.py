@@ -11,6 +11,31 @@ import pytest
 
 from regen.testing.postgres_server import PostgresServer
 
+STORES = ("memory", "lancedb", "pgvector", "qdrant", "chroma", "milvus")
+"""What ``--stores`` takes: the names that tests are marked with, ``@pytest.mark.store("qdrant")``."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Choose which stores are tested."""
+    parser.addoption("--stores", help=f"only tests of these stores, of those that are of one: {','.join(STORES)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests of stores that were not chosen. Tests of no store in particular stay."""
+    chosen = config.getoption("--stores")
+    if chosen is None:
+        return
+    wanted = {name.strip() for name in chosen.split(",")}
+    if unknown := wanted - set(STORES):
+        raise pytest.UsageError(f"--stores knows {', '.join(STORES)}, not {', '.join(sorted(unknown))}")
+
+    def left_out(item: pytest.Item) -> bool:
+        marks = {mark.args[0] for mark in item.iter_markers("store")}
+        return bool(marks) and not marks & wanted
+
+    config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
+    items[:] = [item for item in items if not left_out(item)]
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -83,6 +83,7 @@ STORES: Final = Kind(
     {
         "lancedb": Adapter("regen.stores.lancedb:LanceStore"),
         "memory": Adapter("regen.stores.memory:MemoryStore"),
+        "qdrant": Adapter("regen.stores.qdrant:QdrantStore", "qdrant"),
         "postgresql": Adapter("regen.stores.pgvector:PgvectorStore", "pgvector"),
     },
     "regen.stores",

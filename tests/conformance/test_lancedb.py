@@ -1,9 +1,5 @@
 """What only the LanceDB store promises: its index, its upkeep, several processes, crashes and a failing disk."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +15,8 @@ from regen.core.documents import UNRESTRICTED
 from regen.core.filters import Clause
 from regen.errors import ConfigError, StoreError
 from regen.ports import CollectionSpec, Vectors
+from regen.stores.field_names import column_key, column_name
 from regen.stores.lancedb import LanceStore
-from regen.stores.lancedb_filters import column_key, column_name
 from regen.stores.lancedb_upkeep import _superseded, vector_index
 from regen.testing.store_cases import (
     HOSTILE_KEYS,
@@ -35,18 +31,6 @@ from regen.testing.store_cases import (
 from regen.testing.store_reads import exact_scores
 
 _POINTS, _DIMENSIONS = 3000, 32
-_WRITER = """
-import sys, pathlib
-from regen.stores.lancedb import LanceStore
-from regen.testing.store_cases import make_points, numbered
-store = LanceStore(pathlib.Path(sys.argv[1]))
-store.count("g1")
-print(0, flush=True)
-sys.stdin.readline()
-for start in range(0, int(sys.argv[2]), 100):
-    store.upsert("g1", make_points(numbered(int(sys.argv[2]))[start : start + 100]))
-    print(start + 100, flush=True)
-"""
 
 
 @pytest.fixture
@@ -207,30 +191,6 @@ def test_upkeep_beside_a_writer(store: LanceStore, tmp_path: Path) -> None:
     assert len(scanned(store)) == store.count("g1") == 15 * 15
 
 
-def run_writer(folder: Path, points: int) -> subprocess.Popen[str]:
-    """Start a process that, told to, writes that many points, a hundred at a time, and prints what is acknowledged."""
-    command = [sys.executable, "-c", _WRITER, str(folder), str(points)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-def test_three_processes_write_the_same_new_points(store: LanceStore, tmp_path: Path) -> None:
-    """Three processes that write the same new ids at once leave each of them once."""
-    make_collection(store)
-    writers = [run_writer(tmp_path / "vectors", 1500) for _ in range(3)]
-    for writer in writers:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        writer.communicate(timeout=60)
-    assert [writer.returncode for writer in writers] == [0, 0, 0]
-    assert sorted(scanned(store)) == numbered(1500)
-
-
 def test_a_column_that_another_writer_was_quicker_to_add(store: LanceStore, tmp_path: Path) -> None:
     """Ten handles whose first write brings the same new audit and field columns all succeed."""
     make_collection(store)
@@ -245,25 +205,6 @@ def test_a_column_that_another_writer_was_quicker_to_add(store: LanceStore, tmp_
     found = scanned(store)
     assert {point_id: held["metadata"]["size"] for point_id, held in found.items()} == {str(at): at for at in range(10)}
     assert all(held["audit"]["model"] == "hashing/8" for held in found.values())
-
-
-def test_a_killed_writer_loses_nothing_acknowledged(store: LanceStore, tmp_path: Path) -> None:
-    """After SIGKILL all that was acknowledged is there, no batch is there in part, and a second run completes it."""
-    make_collection(store)
-    writer = run_writer(tmp_path / "vectors", 100_000)
-    assert writer.stdout is not None
-    assert writer.stdin is not None
-    writer.stdin.write("go\n")
-    writer.stdin.flush()
-    acknowledged = [int(writer.stdout.readline()) for _ in range(6)][-1]
-    writer.send_signal(signal.SIGKILL)
-    acknowledged = max([acknowledged, *map(int, writer.communicate(timeout=60)[0].split())])
-    there = sorted(scanned(store))
-    assert len(there) % 100 == 0
-    assert there[:acknowledged] == numbered(acknowledged)
-    for start in range(0, acknowledged + 200, 100):
-        store.upsert("g1", make_points(numbered(acknowledged + 200)[start : start + 100]))
-    assert sorted(scanned(store)) == numbered(acknowledged + 200)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every store passes the shipped conformance suite."""
+"""Every store passes the shipped conformance suite. Qdrant, Chroma and Milvus have files of their own."""
 
 from pathlib import Path
 
@@ -6,12 +6,15 @@ import pytest
 
 from regen.catalog.postgres import PostgresCatalog
 from regen.catalog.postgres import open_catalog as open_postgres
+from regen.ports import Store, Vector
+from regen.postgres import Address
 from regen.stores.lancedb import LanceStore
 from regen.stores.memory import MemoryStore
 from regen.stores.pgvector import PgvectorStore
 from regen.testing.stores import StoreConformance
 
 
+@pytest.mark.store("memory")
 class TestMemoryStore(StoreConformance):
     def make_store(self, tmp_path: Path) -> MemoryStore:
         """Open a new store."""
@@ -22,6 +25,7 @@ class TestMemoryStore(StoreConformance):
         return MemoryStore.from_url(f"memory://{tmp_path}")
 
 
+@pytest.mark.store("lancedb")
 class TestLanceStore(StoreConformance):
     def make_store(self, tmp_path: Path) -> LanceStore:
         """Open a new store."""
@@ -29,23 +33,38 @@ class TestLanceStore(StoreConformance):
 
     def another_handle(self, tmp_path: Path) -> LanceStore:
         """Open its data once more."""
-        return LanceStore.from_url(f"lancedb://{tmp_path}/.regen/vectors")
+        return LanceStore.from_url(self.url(tmp_path))
+
+    def url(self, tmp_path: Path) -> str:
+        """Name its data."""
+        return f"lancedb://{tmp_path}/.regen/vectors"
 
 
+@pytest.mark.store("pgvector")
 class TestPgvectorStore(StoreConformance):
     @pytest.fixture(autouse=True)
     def schema(self, vectors_url: str) -> None:
         """Give each case a schema of its own."""
-        self.url = vectors_url
+        self.own = vectors_url
 
     def make_store(self, tmp_path: Path) -> PgvectorStore:
         """Open a new store."""
-        return PgvectorStore.from_url(self.url)
+        return PgvectorStore.from_url(self.own)
 
     def another_handle(self, tmp_path: Path) -> PgvectorStore:
         """Open its data once more."""
-        return PgvectorStore.from_url(self.url)
+        return PgvectorStore.from_url(self.own)
 
     def joint_catalog(self, tmp_path: Path) -> PostgresCatalog:
         """Open the catalog of the same database."""
-        return open_postgres(self.url.partition("&schema=")[0])
+        return open_postgres(self.own.partition("&schema=")[0])
+
+    def url(self, tmp_path: Path) -> str:
+        """Name its data."""
+        return self.own
+
+    def by_alias(self, store: Store, alias: str, query: Vector, k: int) -> list[str]:
+        """Ask the alias as SQL does that knows nothing of regen."""
+        ordered = f"SELECT id FROM {alias} ORDER BY vector <=> %s::vector LIMIT {k}"
+        with Address.of(self.own).connect(path=("public",), autocommit=True) as connection:
+            return [row[0] for row in connection.execute(ordered.encode(), [str(query.tolist())])]

@@ -26,7 +26,7 @@ from regen.core.fields import conforms
 from regen.core.recipe import Metric, Precision
 from regen.errors import StoreError
 from regen.ports import CollectionSpec, FieldKind, Payload, Points
-from regen.stores.lancedb_filters import column_key, column_name
+from regen.stores.field_names import column_key, column_name
 from regen.stores.lancedb_vectors import encoded, vector_type
 
 _META: Final = b"regen"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regen.core.filters import Filter, parse_filter
-from regen.ports import CollectionSpec, FieldKind, Payload, Points, Store, StoreHit, Vectors
+from regen.ports import CollectionSpec, FieldKind, Payload, Points, Store, StoreHit, Vector, Vectors
 
 DIMENSIONS = 8
 COLLECTION = "g1"
@@ -71,7 +71,14 @@ HOSTILE_KEYS = (
 
 
 class StoreHooks:
-    """What a subclass fills in. Skipping anything else needs a written reason in the subclass."""
+    """What a subclass fills in, and declares of its store. Skipping anything else needs a written reason there."""
+
+    orders_strings = True
+    """Whether the store compares texts by order. Where it cannot, ranges of strings are left to the fence."""
+    atomic_batches = True
+    """Whether a batch that was being written when the process died is there wholly or not at all."""
+    longest_text: int | None = None
+    """How many bytes of UTF-8 a text may have, None for any number. A longer one is refused by name."""
 
     def make_store(self, tmp_path: Path) -> Store:
         """Open a new, empty store; files go below ``tmp_path``."""
@@ -79,6 +86,14 @@ class StoreHooks:
 
     def another_handle(self, tmp_path: Path) -> Store | None:  # noqa: ARG002  # a hook's argument
         """Open the data of :meth:`make_store` once more, as another process would. None: the store cannot."""
+        return None
+
+    def url(self, tmp_path: Path) -> str | None:  # noqa: ARG002  # a hook's argument
+        """Name the data of :meth:`make_store`, so that another process can open it. None: none can."""
+        return None
+
+    def by_alias(self, store: Store, alias: str, query: Vector, k: int) -> list[str] | None:  # noqa: ARG002  # the same
+        """Ask the store as an application does that knows the alias only: the points' ids. None: it cannot be asked."""
         return None
 
     @pytest.fixture

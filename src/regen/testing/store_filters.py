@@ -77,6 +77,7 @@ class FilterCases(StoreHooks):
     @pytest.mark.parametrize("case", _NARROW)
     def test_a_narrow_filter_still_fills_k(self, store: Store, case: str) -> None:
         """Filters are applied before the best are chosen: five matches among five hundred are all found."""
+        self._needs_order(_NARROW[case])
         rare = {"lang": "rare", "year": 1999, "draft": True, "tags": ["rare", "t"], "extra": 0, "common": None}
         usual = {"lang": "en", "year": 2020.5, "draft": False, "tags": ["t"], "common": "x"}
         metadata = [rare if at % 100 == 42 else usual for at in range(500)]
@@ -178,7 +179,8 @@ class FilterCases(StoreHooks):
                 wanted = {numbered(99)[at] for at, one in enumerate(metadata) if matches(clauses, one)}
                 assert wanted
                 assert wanted <= found, clauses
-                assert wanted == found or (key, operator) == ("tags", "gte"), clauses
+                left = operator == "gte" and (key == "tags" or not self.orders_strings)
+                assert wanted == found or left, clauses
 
     def test_clauses_on_other_keys_are_left_out(self, store: Store) -> None:
         """A key that is not a field cannot be judged here: the fence does it, and nothing is lost before."""
@@ -207,8 +209,17 @@ class FilterCases(StoreHooks):
             wanted = {at for at, one in enumerate(metadata) if matches(clauses, one)}
             assert wanted <= found, f"left out: {[metadata[at] for at in wanted - found]}"
             extra = [metadata[at] for at in found - wanted]
-            assert not any(_must_be_narrowed(clauses, fields, one) for one in extra), f"let through: {extra}"
+            judged = clauses if self.orders_strings else tuple(one for one in clauses if not _orders_strings(one))
+            assert not any(_must_be_narrowed(judged, fields, one) for one in extra), f"let through: {extra}"
         store.drop(collection)
+
+    def _needs_order(self, clauses: Filter) -> None:
+        if not self.orders_strings and any(map(_orders_strings, clauses)):
+            pytest.skip(f"{type(self).__name__}: the store compares no texts by order")
+
+
+def _orders_strings(clause: Clause) -> bool:
+    return clause.operator in {"gt", "gte", "lt", "lte"} and isinstance(clause.value, str)
 
 
 _numbers = count()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from regen.errors import CollectionMissing, SpaceMismatch
 from regen.ports import AliasStore, CollectionSpec, FieldStore, MaintainedStore, PayloadStore, Store
 from regen.testing.store_cases import (
     COLLECTION,
+    DIMENSIONS,
     StoreHooks,
     ids_of,
     make_collection,
@@ -61,6 +64,18 @@ class PayloadStoreCases(StoreHooks):
         assert "b" in ids_of(store.search(COLLECTION, query, 9, where=where(lang="de")))
         assert "a" in ids_of(store.search(COLLECTION, query, 9, where=where(lang=5), principals=UNRESTRICTED))
         assert ids_of(store.search(COLLECTION, query, 9, where=where(lang="en"))) == ["c"]
+
+    def test_update_takes_access_away(self, store: Store) -> None:
+        """A principal that an update does not name sees the point no more; public is everybody's."""
+        power = self.updating(store)
+        points = make_points(["a", "b"], access=[["x", "y"], ["x"]])
+        make_collection(store, points)
+        query = points.vectors[0]
+        power.update_payload(COLLECTION, ["a"], make_points(["a"], access=[["y"]]).payload)
+        assert ids_of(store.search(COLLECTION, query, 9, principals=frozenset({"x"}))) == ["b"]
+        power.update_payload(COLLECTION, ["a", "b"], make_points(["a", "b"], access=[[], None]).payload)
+        assert ids_of(store.search(COLLECTION, query, 9, principals=frozenset({"x", "y"}))) == ["b"]
+        assert {point_id: held["access"] for point_id, held in scanned(store).items()} == {"a": [], "b": None}
 
     def test_update_creates_nothing(self, store: Store) -> None:
         """Points that are not there, or were deleted, are not brought to life."""
@@ -160,6 +175,35 @@ class AliasStoreCases(StoreHooks):
         store.create("first", CollectionSpec(4))
         power.set_alias("handbook", "first")
         assert self.aliasing(self.second(tmp_path)).alias_target("handbook") == "first"
+
+    def test_a_switch_under_readers(self, store: Store) -> None:
+        """While an alias is switched fifty times, every answer through it is whole and of one collection."""
+        power = self.aliasing(store)
+        for collection in ("first", "second"):
+            store.create(collection, CollectionSpec(DIMENSIONS))
+            store.upsert(collection, make_points([f"{collection} {at}" for at in range(20)]))
+        power.set_alias("handbook", "first")
+        query, stop = random_vectors(1)[0], Event()
+        if self.by_alias(store, "handbook", query, 5) is None:
+            pytest.skip(f"{type(self).__name__}: the store is not asked by an alias")
+
+        def read() -> set[str]:
+            collections: set[str] = set()
+            while not stop.is_set():
+                found = self.by_alias(store, "handbook", query, 5) or []
+                answered = {point_id.split()[0] for point_id in found}
+                assert (len(found), len(answered)) == (5, 1), found
+                collections |= answered
+            return collections
+
+        with ThreadPoolExecutor(3) as pool:
+            readers = [pool.submit(read) for _ in range(3)]
+            try:
+                for at in range(50):
+                    power.set_alias("handbook", ("second", "first")[at % 2])
+            finally:
+                stop.set()
+            assert set().union(*(reader.result() for reader in readers)) <= {"first", "second"}
 
 
 class MaintainedStoreCases(StoreHooks):

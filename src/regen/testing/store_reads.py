@@ -173,6 +173,15 @@ class ReadCases(StoreHooks):
         assert len(seen) == len(set(seen))
         assert set(numbered(500)[1::2]) <= set(seen)
 
+    def test_points_rewritten_while_scanning(self, store: Store) -> None:
+        """A scan that is under way while points are written again delivers each of them once."""
+        make_collection(store, make_points(numbered(500)))
+        pages = store.scan(COLLECTION, 50)
+        seen = list(next(pages).ids)
+        store.upsert(COLLECTION, make_points(numbered(500)[::2], seed=5))
+        seen += [point_id for page in pages for point_id in page.ids]
+        assert sorted(seen) == numbered(500)
+
 
 def exact_scores(vectors: Vectors, query: Vector, metric: Metric) -> Vector:
     """The scores of a query against all vectors, computed in double precision."""

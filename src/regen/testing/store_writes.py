@@ -139,20 +139,48 @@ class WriteCases(StoreHooks):
         assert list(scanned(store)) == ["keep"]
 
     def test_a_large_payload_survives(self, store: Store) -> None:
-        """A text of four million characters and an access list of a thousand principals come back whole."""
+        """A text of four million characters, or the longest that the store takes, and a thousand principals stay."""
         text, access = "äbcd" * 1_000_000, [f"group:{at}" for at in range(1000)]
+        if self.longest_text is not None:
+            text = text[: self.longest_text // 5 * 4]
         make_collection(store, make_points(["big"], texts=[text], access=[access]))
         found = scanned(store)["big"]
         assert found["text"] == text
         assert found["access"] == access
 
+    def test_a_text_that_is_too_long(self, store: Store) -> None:
+        """Where texts may not be of any length, a longer one is refused by its bytes, with the whole batch."""
+        if self.longest_text is None:
+            pytest.skip(f"{type(self).__name__}: texts may be of any length")
+        make_collection(store)
+        texts = ["short", "ä" * (self.longest_text // 2 + 1)]
+        with pytest.raises(StoreError, match=rf"{self.longest_text // 2 * 2 + 2:,}.*{self.longest_text:,}"):
+            store.upsert(COLLECTION, make_points(["short", "long"], texts=texts))
+        assert store.count(COLLECTION) == 0
+
+    def test_revoked_access_is_gone(self, store: Store) -> None:
+        """What a later write does not name is not kept: a principal that was taken away sees the point no more."""
+        points = make_points(["a", "b"], access=[["x"], ["x"]], metadata=[{"lang": "en", "tags": ["t"]}] * 2)
+        make_collection(store, points)
+        for access in (["y"], []):
+            store.upsert(COLLECTION, make_points(["a"], access=[access]))
+            hits = store.search(COLLECTION, points.vectors[0], 9, principals=frozenset({"x"}))
+            assert ids_of(hits) == ["b"]
+            found = scanned(store)
+            assert (found["a"]["access"], found["a"]["metadata"]) == (access, {})
+        store.upsert(COLLECTION, make_points(["a"]))
+        assert ids_of(store.search(COLLECTION, points.vectors[0], 9)) == ["a"]
+
     def test_ten_thousand_points(self, store: Store) -> None:
-        """Ten thousand points written in batches are all there, and thousands are deleted in one call."""
+        """Ten thousand points, written in two batches, are all there, scanned alike twice, and deleted in one call."""
         points = make_points(numbered(10_000))
         make_collection(store)
-        for start in range(0, 10_000, 2500):
-            store.upsert(COLLECTION, _part(points, start, start + 2500))
+        for start, end in ((0, 6000), (6000, 10_000)):
+            store.upsert(COLLECTION, _part(points, start, end))
         assert store.count(COLLECTION) == 10_000
+        once, again = scanned(store, batch=977), scanned(store, batch=977)
+        assert sorted(once) == points.ids
+        assert list(once) == list(again)
         for at in (0, 4999, 9999):
             best = store.search(COLLECTION, points.vectors[at], 1)
             assert ids_of(best) == [points.ids[at]]

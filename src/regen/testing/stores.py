@@ -12,13 +12,19 @@
         def joint_catalog(self, tmp_path):         # only for a store that can write in a catalog's transactions
             return open_my_catalog(tmp_path / "vectors")
 
-Cases for a power that the store lacks are skipped and say so. Needs pytest and Hypothesis (``regen[test]``).
+        def url(self, tmp_path):                   # leave out for a store that another process cannot open
+            return f"mystore://{tmp_path}/vectors"
+
+What a store cannot do at all it declares in the class: ``orders_strings``, ``atomic_batches``, ``longest_text``,
+``one_process``. Cases for a power that the store lacks are skipped and say so. Needs pytest and Hypothesis
+(``regen[test]``).
 """
 
 from __future__ import annotations
 
 from regen.ports import Store
 from regen.testing.store_cases import StoreHooks
+from regen.testing.store_crashes import CrashCases
 from regen.testing.store_filters import FilterCases
 from regen.testing.store_powers import (
     AliasStoreCases,
@@ -49,6 +55,7 @@ class StoreConformance(
     MaintainedStoreCases,
     TransactionalStoreCases,
     HandleCases,
+    CrashCases,
 ):
     """All store cases."""
 

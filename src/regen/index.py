@@ -54,6 +54,7 @@ from regen.serving.reading import ReadSide
 from regen.serving.usage import UsageCounter
 from regen.verbs.filling import FillingVerbs
 from regen.verbs.generations import GenerationVerbs
+from regen.verbs.insight import InsightVerbs
 from regen.verbs.queries import QueryVerbs
 from regen.verbs.rollouts import ROLLOUT_QUERIES, RolloutVerbs
 from regen.verbs.searching import SearchVerbs
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from regen.quality.settings import EvaluationSettings
 
 
-class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs):
+class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs, InsightVerbs):
     """A vector index kept in step with its documents.
 
     Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.

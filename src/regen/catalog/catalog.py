@@ -6,6 +6,7 @@ from regen.catalog.auditing import Audits
 from regen.catalog.documents import DocumentLog
 from regen.catalog.evaluations import Evaluations
 from regen.catalog.generations import Generations
+from regen.catalog.insight import Insight
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
 from regen.catalog.rerankers import Rerankers
@@ -14,5 +15,7 @@ from regen.catalog.usage import Usage
 from regen.catalog.work import WorkQueue
 
 
-class SqlCatalog(DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits, Rollouts, Rerankers):
+class SqlCatalog(
+    DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits, Rollouts, Rerankers, Insight
+):
     """Implements ``regen.ports.catalog.Catalog``."""

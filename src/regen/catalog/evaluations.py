@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import func, insert, select
+from sqlalchemy import ColumnElement, func, insert, select
 
 from regen.catalog import schema
 from regen.catalog.database import Database
@@ -20,12 +20,18 @@ class Evaluations(Database):
 
     def evaluations(self, alias: str, generation: int | None = None, limit: int = 20) -> list[KeptEvaluation]:
         """Evaluations, of one generation or of all, newest first."""
+        wanted = [] if generation is None else [_kept.generation == generation]
+        return self._evaluations(alias, limit, wanted)
+
+    def evaluation(self, alias: str, number: int) -> KeptEvaluation | None:
+        """One evaluation by its id."""
+        return next(iter(self._evaluations(alias, 1, [_kept.id == number])), None)
+
+    def _evaluations(self, alias: str, limit: int, wanted: Sequence[ColumnElement[bool]]) -> list[KeptEvaluation]:
         statement = select(
             _kept.id, _kept.alias, _kept.generation, _kept.against, _kept.verdict, _kept.fingerprint, _kept.head,
             _kept.evaluated_at, _kept.result,
-        ).where(_kept.alias == alias)  # fmt: skip
-        if generation is not None:
-            statement = statement.where(_kept.generation == generation)
+        ).where(_kept.alias == alias, *wanted)  # fmt: skip
         with self.glancing() as connection:
             found = connection.execute(statement.order_by(_kept.id.desc()).limit(limit))
             return [KeptEvaluation(*row[:8], orjson.loads(row[8])) for row in found]

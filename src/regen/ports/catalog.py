@@ -16,6 +16,7 @@ from regen.core.recipe import Recipe
 from regen.core.results import ChangeRecord, DeadLetter
 from regen.core.transition import without_credentials
 from regen.ports.auditing import AuditReader
+from regen.ports.insight import InsightReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
 from regen.ports.reranking import RerankReader, RerankWriter
 from regen.ports.rollouts import RolloutReader, RolloutWriter
@@ -156,7 +157,7 @@ class PastState:
     version: str | None = None
 
 
-class CatalogReader(AuditReader, RolloutReader, RerankReader, Protocol):
+class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, Protocol):
     """All questions; no method changes anything."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:

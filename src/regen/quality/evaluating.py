@@ -15,6 +15,7 @@ from regen.errors import EvaluationError
 from regen.evaluation.answers import ANSWER_MEASURES
 from regen.evaluation.gate import judge
 from regen.evaluation.judged import JudgedCollection, problems_with
+from regen.evaluation.keeping import to_kept
 from regen.evaluation.measures import check_measures, depth_needed, evidence_kept, means, measure
 from regen.evaluation.outcome import Arm, CheckResult, Evaluation, Latency, QueryOutcome, Signal
 from regen.evaluation.signals import drift
@@ -232,7 +233,7 @@ class Evaluator:
             fingerprint=self._fingerprint(candidate, baseline, collections),
             head=evaluation.catalog_revision,
             at=evaluation.evaluated_at,
-            result=evaluation.to_dict(),
+            result=to_kept(evaluation),
         )
 
     def _fingerprint(

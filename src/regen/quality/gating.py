@@ -15,6 +15,7 @@ from regen.evaluation.conditions import CheckCondition
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.outcome import CheckResult, Evaluation
 from regen.ports.catalog import Catalog, Generation
+from regen.ports.rollouts import KeptEvaluation
 from regen.quality.answering import is_about_answers
 from regen.quality.checks import Context, run_checks
 from regen.quality.evaluating import Evaluator
@@ -95,6 +96,12 @@ class QualitySide:
             hint=f"`regen evaluate {candidate.number} --report report.html` shows it in full; "
             '`regen promote --force --reason "…"` overrules the gate',
         )
+
+    def standing(self, number: int) -> KeptEvaluation | None:
+        """The evaluation that a promotion would rest on now, None where one would be made. Raises NotFound."""
+        live, candidate = self.catalog.route(self.alias).live, self._known(number)
+        baseline = self._subject(self._known(live)) if live not in {None, number} else None
+        return self._evaluator().kept(self._subject(candidate), baseline)
 
     def judge_pilot(self, candidate: Generation, share: float) -> PilotVerdict:
         """Whether a slice answers the judged queries that it can answer as the gate asks.

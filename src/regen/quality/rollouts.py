@@ -14,6 +14,7 @@ from regen.evaluation.latencies import Latencies
 from regen.evaluation.rollout import Action, Analysis, RolloutState, advance, resume, start
 from regen.evaluation.sequential import Preference
 from regen.evaluation.tallies import ArmTally, Measurement
+from regen.evaluation.trail import extended, look
 from regen.ports.catalog import Catalog, Generation
 from regen.ports.rollouts import LoggedQuery, Rollout, RouteKind
 from regen.spaces.merge import METHODS
@@ -156,9 +157,11 @@ class RolloutSide:
         if not force and until - rollout.state["measured"] < state.analysis.interval:
             return None
         measurement = self._measure(rollout, until)
+        judged = replace(state, seen=state.seen.plus(measurement))
         state, action = advance(state, measurement)
         stepped = action.kind == "step_up"
         kept = {
+            "trail": extended(rollout.state.get("trail", ()), look(now, judged, action)),
             "rollout": state.to_dict(),
             "measured": max(until, rollout.state["measured"]),
             "step_began": now if stepped else rollout.state["step_began"],

@@ -17,6 +17,7 @@ from __future__ import annotations
 from regen.testing.catalog_auditing import AuditCases
 from regen.testing.catalog_cases import CatalogHooks
 from regen.testing.catalog_evaluations import EvaluationCases, RolloutCases
+from regen.testing.catalog_insight import InsightCases
 from regen.testing.catalog_log import LogCases
 from regen.testing.catalog_reranking import RerankCases
 from regen.testing.catalog_transactions import CollectedCases, TransactionCases
@@ -42,5 +43,6 @@ class CatalogConformance(
     AuditCases,
     CollectedCases,
     TransactionCases,
+    InsightCases,
 ):
     """All catalog cases."""

@@ -1,0 +1,61 @@
+"""What tells open pages that something has changed, so that they fetch their regions anew."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from regen.errors import RegenError
+from regen.server.console.visit import Reader, Visit
+from regen.server.console.work import work_of
+
+router = APIRouter()
+EVERY: Final = 1.0
+LONGEST: Final = 300.0
+"""Seconds after which the stream ends, and the browser asks anew: a session that has expired is noticed."""
+
+
+@router.get("/live/{topic}")
+def live(visit: Reader, topic: str) -> Response:
+    """Server-sent events: one whenever what the topic is about has changed."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(changes(visit, topic), media_type="text/event-stream", headers=headers)
+
+
+async def changes(visit: Visit, topic: str) -> AsyncIterator[str]:
+    """An event for each change, until the browser leaves."""
+    yield "retry: 2000\n\n"
+    before, quiet = await run_in_threadpool(stamp, visit, topic), 0.0
+    yield f"event: begun\ndata: {before}\n\n"
+    for _ in range(int(LONGEST / EVERY)):
+        await asyncio.sleep(EVERY)
+        if await visit.request.is_disconnected():
+            return
+        now = await run_in_threadpool(stamp, visit, topic)
+        quiet = 0.0 if now != before else quiet + EVERY
+        if now != before:
+            yield f"event: changed\ndata: {now}\n\n"
+        elif quiet >= 15:
+            quiet = 0.0
+            yield ": still here\n\n"
+        before = now
+
+
+def stamp(visit: Visit, topic: str) -> str:
+    """A short text that differs whenever the topic has changed."""
+    work, number = work_of(visit), topic.removeprefix("run-")
+    try:
+        if topic.startswith("run-") and number.isdigit():
+            found = work.run(int(number))
+            told: object = (found.status, found.progress)
+        else:
+            told = (visit.index.pulse(), [(run.id, run.status) for run in work.recent()])
+    except RegenError as error:  # the catalog is busy or out of reach: the page says so when it is fetched
+        told = error.message
+    return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,91 @@
+"""A rollout under way: its weights, what is known of the difference, and its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from regen.evaluation.rollout import RolloutState
+from regen.evaluation.wording import percent
+from regen.ports.rollouts import Rollout
+from regen.server.console.narrowing import narrowed, weight_steps
+from regen.server.console.pages.switching import said
+from regen.server.console.visit import Actor, Reader
+
+router = APIRouter()
+
+
+@router.get("/rollout")
+def rollout(visit: Reader) -> Response:
+    """The rollout that is under way, else the last one."""
+    index = visit.index
+    found = index.rollout() or next(iter(index.rollouts(1)), None)
+    ready = [item for item in index.generations() if item.state == "ready"]
+    return visit.page(
+        "rollout.html.j2",
+        "rollout",
+        live="pulse",
+        rollout=found,
+        ready=ready,
+        **(rollout_shown(found, visit.now) if found else {}),
+    )
+
+
+def rollout_shown(found: Rollout, now: float) -> dict[str, Any]:
+    """A rollout as a template shows it."""
+    state = RolloutState.from_dict(found.state["rollout"]) if "rollout" in found.state else None
+    return {
+        "under_way": found.status in {"running", "paused"},
+        "steps": weight_steps(found),
+        "narrowed": narrowed(found, now),
+        "state": state,
+        "arms": [] if state is None else _arms(state),
+        "weight": percent(found.weight),
+    }
+
+
+def _arms(state: RolloutState) -> list[tuple[str, ...]]:
+    """Name, queries, errors, without results, clicked, of both sides at the present weight."""
+    sides = (("the live one", state.seen.baseline), ("the candidate", state.seen.candidate))
+    return [
+        (name, f"{arm.queries:,}", *(_rate(part, arm.queries) for part in (arm.errors, arm.zero_results)),
+         _rate(arm.clicked, arm.settled))
+        for name, arm in sides
+    ]  # fmt: skip
+
+
+def _rate(part: int, whole: int) -> str:
+    return percent(part / whole) if whole else "–"
+
+
+@router.post("/rollout/pause")
+def pause(visit: Actor) -> Response:
+    """Step up no further; failures still abort."""
+    found = visit.index.pause_rollout(said(visit, visit.form.get("reason", "").strip()))
+    return visit.leave("/console/rollout", f"The {found.kind} stays at {percent(found.weight)}.")
+
+
+@router.post("/rollout/resume")
+def resume(visit: Actor) -> Response:
+    """Go on."""
+    found = visit.index.resume_rollout()
+    return visit.leave("/console/rollout", f"The {found.kind} goes on at {percent(found.weight)}.")
+
+
+@router.post("/rollout/judge")
+def judge(visit: Actor) -> Response:
+    """Look at once, without waiting for the interval. A success is promoted, through the gate."""
+    action = visit.index.advance_rollout(force=True)
+    if action is None:
+        return visit.leave("/console/rollout", "There was nothing to judge.", "unsure")
+    tone = {"abort": "bad", "pause": "unsure"}.get(action.kind, "good")
+    return visit.leave("/console/rollout", f"{action.kind.replace('_', ' ').capitalize()}: {action.reason}", tone)
+
+
+@router.post("/rollout/abort")
+def abort(visit: Actor) -> Response:
+    """From the next search on the live generation answers everybody."""
+    found = visit.index.abort_rollout(said(visit, visit.form.get("reason", "").strip()))
+    return visit.leave("/console/rollout", f"The {found.kind} is aborted: the live generation answers everybody.")

@@ -16,7 +16,6 @@ from tests.console.test_pages import PATHS
 from regen import Document
 from regen.index import Index
 
-
 MAIN = ("/console", "/console/search?q=flow&everyone=on", "/console/evaluation", "/console/generations/2/promote")
 
 

@@ -58,6 +58,7 @@ from regen.verbs.insight import InsightVerbs
 from regen.verbs.queries import QueryVerbs
 from regen.verbs.rollouts import ROLLOUT_QUERIES, RolloutVerbs
 from regen.verbs.searching import SearchVerbs
+from regen.verbs.working import WorkVerbs
 
 if TYPE_CHECKING:
     from regen.evaluation.outcome import Evaluation
@@ -65,10 +66,11 @@ if TYPE_CHECKING:
     from regen.quality.settings import EvaluationSettings
 
 
-class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs, InsightVerbs):
+class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs, InsightVerbs, WorkVerbs):
     """A vector index kept in step with its documents.
 
-    Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait.
+    Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait, but
+    for those that ``work``: they share.
     """
 
     def __init__(  # noqa: PLR0913 - keywords, each a block of regen.yaml
@@ -352,7 +354,7 @@ class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs
         """Whether search is fresh, complete and affordable."""
         notes = [*self._rollout_told(), *self._desired().notes(), *self._filling_notes(), *self._reranking_notes()]
         found = freshness.status(self._catalog, self.alias, now=time.time(), notes=notes)
-        return replace(found, reranking=self.rerank_stats())
+        return replace(found, reranking=self.rerank_stats(), workers=self.workers())
 
     def doctor(self) -> DoctorReport:
         """Check all of it, change nothing."""

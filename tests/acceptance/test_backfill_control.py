@@ -680,7 +680,7 @@ def test_gc_leaves_alone_what_somebody_is_building(worlds: Worlds) -> None:
     move = started(worlds)
     half_paid(move)
     move.to(OLD, limits=Limits(lease_wait=0.1))
-    name = move.index._writer._right(move.generation(2))
+    name = move.index._writer.right(move.generation(2))
     lease = move.index._catalog.acquire(name, "elsewhere:1:abc", at=time.time(), seconds=60.0)
     move.index._writer.abandon(report := regen.core.results.GcReport(), now=True)
     assert report.retired == []

@@ -13,9 +13,21 @@ from regen.catalog.rerankers import Rerankers
 from regen.catalog.rollouts import Rollouts
 from regen.catalog.usage import Usage
 from regen.catalog.work import WorkQueue
+from regen.catalog.workers import Workers
 
 
 class SqlCatalog(
-    DocumentLog, WorkQueue, Generations, Leases, Letters, Usage, Evaluations, Audits, Rollouts, Rerankers, Insight
+    DocumentLog,
+    WorkQueue,
+    Generations,
+    Leases,
+    Letters,
+    Usage,
+    Evaluations,
+    Audits,
+    Rollouts,
+    Rerankers,
+    Insight,
+    Workers,
 ):
     """Implements ``regen.ports.catalog.Catalog``."""

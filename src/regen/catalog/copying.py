@@ -19,7 +19,7 @@ from regen.catalog.catalog import SqlCatalog
 from regen.errors import CatalogError
 
 BATCH: Final = 2_000
-_EPHEMERAL: Final = frozenset({"leases"})
+_EPHEMERAL: Final = frozenset({"leases", "text_claims", "workers"})
 """Who writes the old catalog now has no right to write the new one."""
 
 

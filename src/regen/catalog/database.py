@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -57,6 +58,10 @@ class Database:
     def close(self) -> None:
         """Release connections. Idempotent."""
         self._engine.dispose()
+
+    def clock(self) -> float:
+        """The time as the catalog has it: this host's, where the catalog is a file of it."""
+        return time.time()
 
     @staticmethod
     def among(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:

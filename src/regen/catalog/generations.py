@@ -22,6 +22,10 @@ _gens, _docs, _placed = schema.generations.c, schema.documents.c, schema.placeme
 _letters = schema.dead_letters.c
 _ACTOR: Final = "regen"
 PROMOTABLE: Final = ("ready", "retained")
+_OF_GENERATION: Final = (
+    schema.placements, schema.chunk_texts, schema.intents, schema.garbage, schema.dead_letters, schema.text_claims,
+    schema.leases,
+)  # fmt: skip
 
 
 class Generations(Database):
@@ -31,7 +35,7 @@ class Generations(Database):
         """All generations, by number."""
         statement = select(
             _gens.number, _gens.recipe, _gens.collection, _gens.state, _gens.watermark, _gens.fields, _gens.created_at,
-            _gens.completed_at, _gens.retained_at, _gens.options, _gens.store, _gens.paused,
+            _gens.completed_at, _gens.retained_at, _gens.options, _gens.store, _gens.paused, _gens.asked_at,
         ).order_by(_gens.number)  # fmt: skip
         with self.glancing() as connection:
             return [
@@ -43,7 +47,7 @@ class Generations(Database):
                     *row[6:9],
                     orjson.loads(row[9] or "{}"),
                     row[10] or "",
-                    row[11],
+                    *row[11:],
                 )
                 for row in connection.execute(statement)
             ]
@@ -87,14 +91,15 @@ class Generations(Database):
             _state(connection, generation)
             connection.execute(update(schema.generations).where(_gens.number == generation).values(paused=why))
 
-    def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
-        """Record the filterable keys that a generation's collection has."""
+    def set_fields(self, generation: int, fields: Mapping[str, str]) -> dict[str, str]:
+        """Record filterable keys that a generation's collection has; all of them, as whoever came first said."""
         with self.writing() as connection:
+            held = select(_gens.fields).where(_gens.number == generation).with_for_update(key_share=True)
+            known = {**fields, **orjson.loads(connection.execute(held).scalar() or "{}")}
             connection.execute(
-                update(schema.generations)
-                .where(_gens.number == generation)
-                .values(fields=orjson.dumps(dict(fields)).decode())
+                update(schema.generations).where(_gens.number == generation).values(fields=orjson.dumps(known).decode())
             )
+        return known
 
     def advance(self, generation: int, watermark: int, lease: Lease | None = None) -> None:
         """Raise the generation's watermark."""
@@ -250,7 +255,7 @@ class Generations(Database):
                 raise NotPromotable(
                     f"generation {generation} is live", hint="promote another one, or roll back, before retiring it"
                 )
-            for table in (schema.placements, schema.chunk_texts, schema.intents, schema.garbage, schema.dead_letters):
+            for table in _OF_GENERATION:
                 connection.execute(delete(table).where(table.c.generation == generation))
             connection.execute(
                 update(schema.aliases).where(schema.aliases.c.previous == generation).values(previous=None)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from regen.catalog import schema
 from regen.catalog.burial import bury_letters
 from regen.catalog.database import Database, rows
 from regen.catalog.documents import purge_changes, purge_contents
-from regen.catalog.work import lower_watermark
+from regen.catalog.work import hold_generation, lower_watermark
 from regen.core.results import DeadLetter
+from regen.errors import BudgetExceeded
 from regen.ports.catalog import SOURCE_STAGE, Cost, Purged
 
 _letters, _docs = schema.dead_letters.c, schema.documents.c
+
+
+ROUNDING: Final = 1e-9
+"""US dollars by which sums of many small prices may differ from the price of the sum."""
 
 
 class Letters(Database):
@@ -65,7 +70,8 @@ class Letters(Database):
                 .where(_letters.generation != SOURCE_STAGE)
                 .group_by(_letters.generation),
             )
-            for generation, revision in first:
+            for generation, revision in sorted(first):
+                hold_generation(connection, generation)
                 lower_watermark(connection, generation, revision)
             # The letter stays, so that its attempts go on counting, but it no longer names the current revision.
             return connection.execute(
@@ -94,11 +100,13 @@ class Letters(Database):
                     )
                 )
 
-    def pay(self, entry: int | None, cost: Cost, *, at: float) -> int:
+    def pay(self, entry: int | None, cost: Cost, *, at: float, within: float | None = None) -> int:
         """Add a call to an entry of the account, or (None) open one with it; the entry's id."""
         table = schema.costs
         values = {"texts": cost.texts, "tokens": cost.tokens, "usd": cost.usd}
         with self.writing() as connection:
+            if within is not None:
+                _require_within(connection, cost, within)
             if entry is None:
                 opened = insert(table).values(generation=cost.generation, model=cost.model, spent_at=at, **values)
                 return int(connection.execute(opened.returning(table.c.id)).scalar_one())
@@ -149,3 +157,16 @@ class Letters(Database):
             ).rowcount
             purged.contents = purge_contents(connection)
         return purged
+
+
+def _require_within(connection: Connection, cost: Cost, limit: float) -> None:
+    """Whoever else pays for the generation waits until this call is written down."""
+    hold_generation(connection, cost.generation)
+    table = schema.costs.c
+    spent = connection.execute(select(func.sum(table.usd)).where(table.generation == cost.generation)).scalar() or 0.0
+    if spent + cost.usd > limit + ROUNDING:
+        raise BudgetExceeded(
+            f"the next call would cost ${cost.usd:.4f} and pass the budget of ${limit:.2f} "
+            f"(spent on generation {cost.generation} by all workers: ${spent:.4f})",
+            hint="raise limits.budget_usd for all workers: nothing is paid twice",
+        )

@@ -166,6 +166,11 @@ class PostgresCatalog(SqlCatalog):
         with self.writing() as connection:
             return allocate(connection, "token", count)
 
+    def clock(self) -> float:
+        """The server's time."""
+        with self.glancing() as connection:
+            return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+
 
 def _refuse_dead(raw: Any, _record: Any, _proxy: Any) -> None:
     """Notice a server that was restarted before a statement fails by it, and without asking it."""

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION: Final = "0005"
+SCHEMA_VERSION: Final = "0006"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -104,6 +104,7 @@ generations = Table(
     Column("options", Text),  # where and how its model runs: an address, the name of a key's variable, never a secret
     Column("store", Text),  # the URL of the store that holds its collection
     Column("paused", Text),
+    Column("asked_at", Float),  # when `apply` asked for all of it to be filled: then workers may
 )
 
 placements = Table(
@@ -136,6 +137,7 @@ intents = Table(
     Column("generation", Integer, nullable=False),
     Column("chunk_ids", LargeBinary, nullable=False),  # packed, 16 bytes each
     Column("started_at", Float, nullable=False),
+    Column("lease", BigInteger),  # the fencing token of who writes; once no lease has it, nobody will commit
 )
 
 garbage = Table(
@@ -249,6 +251,34 @@ leases = Table(
     Column("owner", Text, nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("expires_at", Float, nullable=False),
+    # Of a range of a generation's documents: revisions above one, up to another. One that nobody holds has no owner.
+    Column("generation", Integer),
+    Column("above", BigInteger),
+    Column("upto", BigInteger),
+)
+
+text_claims = Table(
+    "text_claims",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("text_key", BigInteger, primary_key=True),
+    Column("token", BigInteger, nullable=False),  # of the range whose holder embeds it
+    Index("text_claims_by_token", "token"),
+    sqlite_with_rowid=False,
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("alias", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("documents", BigInteger, nullable=False),
+    Column("generation", Integer),
+    Column("failure", Text),
 )
 
 dead_letters = Table(

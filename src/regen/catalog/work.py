@@ -26,14 +26,14 @@ from regen.catalog.bulk import Merging, Removing
 from regen.catalog.burial import bury_letters, forget_letters
 from regen.catalog.database import Database, allocate, rows
 from regen.catalog.document_rows import decompressor
-from regen.catalog.leases import require
+from regen.catalog.leases import free_texts, require
 from regen.catalog.sets import Listed, among, holds_any_of
 from regen.catalog.usage import in_cut
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
 from regen.core.placing import REPAY, REWRITE
 from regen.core.priority import Cut
 from regen.core.results import DeadLetter
-from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Work
+from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacement, Placement, Range, Work
 
 _docs, _placed, _contents = schema.documents.c, schema.placements.c, schema.contents.c
 _letters, _texts = schema.dead_letters.c, schema.chunk_texts.c
@@ -158,7 +158,9 @@ class WorkQueue(Database):
                 )
             token = allocate(connection, "token", 1)
             connection.execute(
-                insert(schema.intents).values(token=token, generation=generation, chunk_ids=chunk_ids, started_at=at)
+                insert(schema.intents).values(
+                    token=token, generation=generation, chunk_ids=chunk_ids, started_at=at, lease=lease.token
+                )
             )
             return token
 
@@ -179,6 +181,10 @@ class WorkQueue(Database):
             statement = select(_docs.doc_key, _docs.revision).where(
                 self.among(_docs.doc_key, [new.doc_key for new in placements])
             )
+            if isinstance(lease, Range):
+                # An edit that is logged just now waits: else the holder of another range could read the document at
+                # its new revision without the placement that is committed here.
+                statement = statement.order_by(_docs.doc_key).with_for_update(read=True)
             current = {row[0]: row[1] for row in rows(connection, statement)}
             valid = [new for new in placements if current.get(new.doc_key) == new.revision]
             late = [new for new in placements if current.get(new.doc_key) != new.revision]
@@ -190,26 +196,29 @@ class WorkQueue(Database):
                 _number_drop(connection)
             if token is not None:
                 connection.execute(delete(schema.intents).where(schema.intents.c.token == token))
+            if isinstance(lease, Range):
+                free_texts(connection, lease, [key for new in placements for key in new.new_text_keys])
             bury_letters(connection, letters)
             committed = {new.doc_key for new in valid}
             forget_letters(connection, generation, self.among(_docs.doc_key, list(committed)))
             return committed
 
     def abandon_writes(self, generation: int, lease: Lease, *, at: float) -> int:
-        """Turn what crashed attempts left in ``intents`` into garbage."""
+        """Turn what crashed attempts left in ``intents`` into garbage; not what those who hold a lease are writing."""
+        intents = schema.intents.c
+        alive = select(schema.leases.c.token).where(schema.leases.c.token != lease.token)
+        theirs = or_(intents.lease.is_(None), intents.lease.not_in(alive))
         with self.writing() as connection:
             require(connection, lease)
             left = rows(
                 connection,
-                select(schema.intents.c.token, schema.intents.c.chunk_ids).where(
-                    schema.intents.c.generation == generation
-                ),
+                select(intents.token, intents.chunk_ids).where(intents.generation == generation, theirs),
             )
             entries = b"".join(
                 ids[i : i + ID_BYTES] + write_token(token) for token, ids in left for i in range(0, len(ids), ID_BYTES)
             )
             _drop(connection, generation, entries, at)
-            connection.execute(delete(schema.intents).where(schema.intents.c.generation == generation))
+            connection.execute(delete(schema.intents).where(self.among(intents.token, [token for token, _ in left])))
             return len(entries) // ENTRY_BYTES
 
     def garbage(self, generation: int, limit: int = 200) -> list[Garbage]:
@@ -242,6 +251,7 @@ class WorkQueue(Database):
         chosen = select(_docs.doc_key).where(condition)
         unmarked = _placed.revision >= (0 if mark == REPAY else REPAY)  # a rewrite brings the payload with it
         with self.writing() as connection:
+            hold_generation(connection, generation)
             marked = connection.execute(
                 update(schema.placements)
                 .where(_placed.generation == generation, _placed.doc_key.in_(chosen), unmarked)
@@ -251,6 +261,13 @@ class WorkQueue(Database):
                 lowest = connection.execute(select(func.min(_docs.revision)).where(condition)).scalar()
                 lower_watermark(connection, generation, lowest)
             return marked
+
+
+def hold_generation(connection: Connection, generation: int) -> int:
+    """The watermark, which nobody else moves until the transaction ends."""
+    table = schema.generations.c
+    held = select(table.watermark).where(table.number == generation).with_for_update(key_share=True)
+    return int(connection.execute(held).scalar() or 0)
 
 
 def lower_watermark(connection: Connection, generation: int, revision: int | None) -> None:
@@ -294,6 +311,19 @@ def _behind_statement(generation: int, after: int, upto: int, chosen: list[Any],
     if cut is None:
         return statement
     return statement.join(schema.usage, schema.usage.c.doc_key == _docs.doc_key, isouter=True).where(in_cut(cut))
+
+
+def first_behind(generation: int, above: int, upto: int) -> Select[Any]:
+    """The lowest revision that is behind."""
+    due = _behind_statement(generation, above, upto, [], None)
+    return due.with_only_columns(_docs.revision).limit(1)
+
+
+def sizes_behind(generation: int, above: int, upto: int, *, limit: int) -> Any:
+    """The next revisions that are behind, numbered by ``place`` from 1 on."""
+    due = _behind_statement(generation, above, upto, [], None)
+    place = func.row_number().over(order_by=_docs.revision).label("place")
+    return due.with_only_columns(_docs.revision, place).limit(limit).subquery()
 
 
 def _within(found: Iterable[tuple[int, int]], max_bytes: int) -> list[int]:

@@ -24,6 +24,7 @@ from regen.cli import (
     switching,
     syncing,
     upkeep,
+    working,
 )
 
 app = typer.Typer(
@@ -42,7 +43,7 @@ SETTING_UP, KEEPING, SWITCHING, ASKING, SERVING, REPAIRING = (
 
 for panel, verbs in {
     SETTING_UP: (setup.init, setup.doctor, adopting.adopt, demo.demo),
-    KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume),
+    KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume, working.worker),
     SWITCHING: (queries.queries, evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
     ASKING: (searching.search, rollouts.feedback, inspection.status, inspection.history),
     SERVING: (serving.serve,),

@@ -9,6 +9,7 @@ from rich.text import Text
 from regen.cli.layout import bad, good, hint, labelled, listed, note, table
 from regen.cli.moments import local
 from regen.cli.quantities import ago, count, counted, duration, money
+from regen.cli.rendering_working import worker_lines
 from regen.core.results import ChangeRecord, DeadLetter, Freshness, GenerationStatus, Percentiles, StatusReport
 
 SHOWN_LETTERS = 20
@@ -20,6 +21,7 @@ def status_lines(report: StatusReport, now: float) -> Iterator[Text]:
     yield labelled("documents", count(report.documents))
     for generation in report.generations:
         yield from _generation_lines(generation)
+    yield from worker_lines(report.workers, now)
     yield from _freshness_lines(report.freshness)
     if report.cost_usd:
         yield labelled("spent", f"{money(report.cost_usd)} so far")

@@ -51,14 +51,19 @@ class SyncResult:
     revision: int = 0
     notes: list[str] = field(default_factory=list)
 
+    def add(self, chunks: ChunkCounts, failed: int) -> None:
+        """Count what was written besides."""
+        for counted in fields(ChunkCounts):
+            setattr(self.chunks, counted.name, getattr(self.chunks, counted.name) + getattr(chunks, counted.name))
+        self.documents.failed += failed
+
     def plus(self, build: SyncResult) -> SyncResult:
         """This sync and the build that followed it as one result: sums, and the build's generation."""
-        counts = [f.name for f in fields(ChunkCounts)]
-        chunks = ChunkCounts(**{name: getattr(self.chunks, name) + getattr(build.chunks, name) for name in counts})
-        documents = replace(self.documents, failed=self.documents.failed + build.documents.failed)
+        both = SyncResult(replace(self.documents), replace(self.chunks))
+        both.add(build.chunks, build.documents.failed)
         return SyncResult(
-            documents,
-            chunks,
+            both.documents,
+            both.chunks,
             self.embedded_texts + build.embedded_texts,
             self.tokens + build.tokens,
             self.cost_usd + build.cost_usd,
@@ -71,6 +76,57 @@ class SyncResult:
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9, plus ``revision`` (the change log's position) and ``notes``."""
         return asdict(self)
+
+
+@dataclass(slots=True)
+class WorkResult:
+    """What one worker did: ``documents`` in step and ``failed``, in how many ranges.
+
+    ``lost`` ranges were taken over by others, because this worker did not renew its lease in time.
+    """
+
+    documents: int = 0
+    failed: int = 0
+    ranges: int = 0
+    lost: int = 0
+    chunks: ChunkCounts = field(default_factory=ChunkCounts)
+    embedded_texts: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkEvent:
+    """Something that a worker tells: ``event`` is range, lost, failed, live, ready or idle."""
+
+    event: str
+    generation: int | None = None
+    documents: int = 0
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker as ``status`` shows it. One that is not ``alive`` has given no sign for a lease's time, or is dead."""
+
+    host: str
+    pid: int
+    since: float
+    seen_seconds: float
+    documents: int
+    generation: int | None
+    alive: bool
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +329,7 @@ class StatusReport:
     evaluation: EvaluationStatus | None = None
     alarms: list[str] = field(default_factory=list)
     reranking: RerankStats | None = None
+    workers: list[WorkerStatus] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9."""

@@ -77,19 +77,23 @@ class Account:
         """Let the budget cover what this generation has cost before: stopped and begun again it is no second budget."""
         self.purse.earlier = self._catalog.spent_on(generation.number)
 
-    def open(self, generation: Generation, price: float) -> Spent:
-        """An entry for a generation, whose model costs so much for a million tokens."""
-        spent = Spent(purse=self.purse, keep=self._keeper(generation) if price > 0 else None)
+    def open(self, generation: Generation, price: float, *, shared: bool = False) -> Spent:
+        """An entry for a generation, whose model costs so much for a million tokens.
+
+        ``shared``: others fill it as well, and the budget is for all of them together.
+        """
+        within = self.purse.limit if shared else None
+        spent = Spent(purse=self.purse, keep=self._keeper(generation, within) if price > 0 else None)
         self._opened.append((generation, spent, price > 0))
         return spent
 
-    def _keeper(self, generation: Generation) -> Keep:
+    def _keeper(self, generation: Generation, within: float | None) -> Keep:
         entry: int | None = None
 
         def keep(texts: int, tokens: int, usd: float) -> None:
             nonlocal entry
             cost = Cost(generation.number, generation.recipe.embedding.model, texts, tokens, usd)
-            entry = self._catalog.pay(entry, cost, at=time.time())
+            entry = self._catalog.pay(entry, cost, at=time.time(), within=within)
 
         return keep
 

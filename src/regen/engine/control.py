@@ -25,6 +25,10 @@ class Paused(Exception):
         self.why = why
 
 
+class HandedBack(Exception):
+    """A range is given back before it is done: its holder shall stop, or somebody wants the whole. No error."""
+
+
 class Brake:
     """Asked before every batch. Raises Paused, or waits while the live generation's searches are slow."""
 
@@ -65,6 +69,9 @@ class Brake:
         if self._looked_at is not None and now - self._looked_at < LOOK_EVERY:
             return
         self._looked_at = now
+        self._look()
+
+    def _look(self) -> None:
         why = next((item.paused for item in self._reader.generations() if item.number == self._generation), None)
         if why is not None:
             raise Paused(why)

@@ -24,9 +24,13 @@ HOPELESS: Final = 8
 
 @dataclass(slots=True)
 class Slot:
-    """The future vector of one distinct text. Exactly one of ``vector`` and ``error`` is set in the end."""
+    """The future vector of one distinct text, known to the catalog by ``key``.
+
+    Exactly one of ``vector`` and ``error`` is set in the end.
+    """
 
     text: str
+    key: int = 0
     vector: Vector | None = None
     error: str | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import orjson
@@ -66,6 +66,18 @@ class Donor:
     lost: Callable[[StoreError | ConfigError], None] | None = None
 
 
+class Reservations(Protocol):
+    """The right to embed a text, where several processes share a generation (I4)."""
+
+    def take(self, text_keys: Sequence[int]) -> set[int]:
+        """Take the right to embed these texts; those that somebody else has it of."""
+        ...
+
+    def give_back(self, text_keys: Sequence[int]) -> None:
+        """Let somebody else embed these."""
+        ...
+
+
 @dataclass(slots=True)
 class Batch:
     """Tasks that are written together, and the distinct texts that must be embedded for them."""
@@ -83,9 +95,18 @@ class Batch:
 class Preparer:
     """Turns work into batches for one generation. Reads catalog and store; writes nothing."""
 
-    def __init__(self, recipe: Recipe, chunker: Chunker, reader: CatalogReader, donors: Sequence[Donor]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        chunker: Chunker,
+        reader: CatalogReader,
+        donors: Sequence[Donor],
+        reservations: Reservations | None = None,
+    ) -> None:
         self._recipe, self._chunker, self._reader, self._donors = recipe, chunker, reader, donors
+        self._reservations = reservations
         self._inflight: dict[str, Slot] = {}
+        self.deferred = 0  # documents with a text that somebody else is embedding: to be taken up again
 
     def prepare(self, works: Sequence[Work], *, fetch: bool = True) -> Batch:
         """Decide what each document needs and find the vectors that are held already.
@@ -94,7 +115,12 @@ class Preparer:
         """
         tasks = [self._decide(work) for work in works]
         self._split([task for task in tasks if task.need == "replace" and task.error is None])
-        return Batch(tasks, self._find_vectors(tasks, fetch=fetch))
+        to_embed = self._find_vectors(self._slots(tasks), fetch=fetch)
+        if self._reservations is not None and to_embed:
+            tasks, mine = self._reserve(self._reservations, tasks, to_embed)
+            to_embed = self._find_vectors(mine, fetch=fetch)  # what somebody has committed just before it was ours
+        self._inflight.update((slot.text, slot) for slot in to_embed)
+        return Batch(tasks, to_embed)
 
     def finished(self, batch: Batch) -> None:
         """A batch is committed: the catalog knows its texts now."""
@@ -141,18 +167,36 @@ class Preparer:
             if task.kept and placed is not None:
                 task.repays = placed.revision == REPAY or placed.payload_hash != task.hashes[1]
 
-    def _find_vectors(self, tasks: Sequence[Task], *, fetch: bool) -> list[Slot]:
-        """Give every new chunk a slot: of a text under way, of a point that holds it, or to be embedded."""
+    def _slots(self, tasks: Sequence[Task]) -> list[Slot]:
+        """Give every new chunk a slot, of a text under way or a new one; the new ones."""
         fresh: dict[str, Slot] = {}
-        by_key: dict[int, Slot] = {}
         for task in tasks:
             for position in task.new:
                 text = task.chunks[position].embedded_text
                 slot = self._inflight.get(text) or fresh.get(text)
                 if slot is None:
-                    slot = fresh[text] = Slot(text)
-                    by_key[task.keys[position]] = slot
+                    slot = fresh[text] = Slot(text, task.keys[position])
                 task.slots.append(slot)
+        return list(fresh.values())
+
+    def _reserve(
+        self, reservations: Reservations, tasks: list[Task], to_embed: list[Slot]
+    ) -> tuple[list[Task], list[Slot]]:
+        """The tasks whose texts nobody else is embedding, with their slots; the others wait and reserve nothing."""
+        lost = reservations.take([slot.key for slot in to_embed])
+        if not lost:
+            return tasks, to_embed
+        missing = {slot.text for slot in to_embed if slot.key in lost}
+        kept = [task for task in tasks if all(slot.text not in missing for slot in task.slots)]
+        self.deferred += len(tasks) - len(kept)
+        wanted = {slot.text for task in kept for slot in task.slots}
+        if idle := [slot.key for slot in to_embed if slot.text not in wanted and slot.key not in lost]:
+            reservations.give_back(idle)
+        return kept, [slot for slot in to_embed if slot.text in wanted]
+
+    def _find_vectors(self, slots: Sequence[Slot], *, fetch: bool) -> list[Slot]:
+        """Give the slots the vectors of points that hold their texts; those that must be embedded."""
+        by_key = {slot.key: slot for slot in slots}
         failed: list[tuple[Donor, StoreError | ConfigError, list[Slot]]] = []
         for donor in self._donors:
             missing = {key: slot for key, slot in by_key.items() if slot.vector is None}
@@ -164,12 +208,10 @@ class Preparer:
                     failed.append((donor, error, list(held.values())))
                     if donor.lost is None:
                         raise
-        for donor, failure, slots in failed:
-            if donor.lost is not None and any(slot.vector is None for slot in slots):
+        for donor, failure, lost in failed:
+            if donor.lost is not None and any(slot.vector is None for slot in lost):
                 donor.lost(failure)
-        to_embed = [slot for slot in fresh.values() if slot.vector is None]
-        self._inflight.update((slot.text, slot) for slot in to_embed)
-        return to_embed
+        return [slot for slot in slots if slot.vector is None]
 
     def _held(self, by_key: dict[int, Slot], donor: Donor) -> dict[str, Slot]:
         """Points that hold such texts: of the generation itself for other documents or for points to be rewritten."""

@@ -18,20 +18,22 @@ from regen.core.priority import Cut
 from regen.core.results import ChunkCounts, Progress
 from regen.engine.account import Spent
 from regen.engine.allocations import give_back
-from regen.engine.control import AT_ONCE, Pace
+from regen.engine.control import AT_ONCE, HandedBack, Pace
 from regen.engine.embedding import TextEmbedder
 from regen.engine.lease import HeldLease
 from regen.engine.pipeline import Finish, run_pipeline
-from regen.engine.prepare import Batch, Donor, Preparer
+from regen.engine.prepare import Batch, Donor, Preparer, Reservations
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
 from regen.ports import Embedder, Store, VectorCache
 from regen.ports.catalog import Catalog, Generation
-from regen.ports.placements import Work
+from regen.ports.placements import Range, Work
 
 ACCESS_LANE, ALL_LANES = 0, None
 GIVE_BACK_BATCHES: Final = 4
 """After so many batches their freed memory goes back to the system."""
+WAIT_SECONDS: Final = 0.02
+"""For a text that somebody else is embedding."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,32 @@ class Reconciled:
     documents: int
     failed: int
     head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The right to embed texts, in the catalog, for the holder of a range."""
+
+    catalog: Catalog
+    held: HeldLease
+
+    @property
+    def _span(self) -> Range:
+        span = self.held.lease
+        assert isinstance(span, Range)
+        return span
+
+    def take(self, text_keys: Sequence[int]) -> set[int]:
+        """Take it of these; those that somebody else has it of."""
+        return self.catalog.reserve_texts(self._span, text_keys)
+
+    def give_back(self, text_keys: Sequence[int]) -> None:
+        """Give it back of these."""
+        self.catalog.free_texts(self._span, text_keys)
+
+    def give_all_back(self) -> None:
+        """Give back all that is left of it: of texts that the model refused, or that were prepared in vain."""
+        self.catalog.free_texts(self._span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +107,7 @@ class Reconciler:
         if catalog.abandon_writes(generation.number, lease.lease, at=time.time()):
             writer.collect_garbage()
         head = catalog.head() if upto is None else upto
-        embedding = TextEmbedder(
-            self.embedder,
-            generation.recipe,
-            spent,
-            cache=self.cache,
-            concurrency=self.limits.concurrency,
-            exact_tokens=self.limits.tokens_per_minute is not None,
-        )
+        embedding = self._text_embedder(generation, spent)
         try:
             if head > generation.watermark:
                 self._catch_up(generation, (generation.watermark, head), embedding, writer, progress)
@@ -101,6 +122,45 @@ class Reconciler:
         done = writer.written
         return Reconciled(done.chunks, done.documents, done.failed, head)
 
+    def run_range(
+        self,
+        generation: Generation,
+        held: HeldLease,
+        *,
+        spent: Spent,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Reconciled:
+        """Bring the documents of one range up to date, which others do for other ranges meanwhile.
+
+        A document with a text that somebody else is embedding is taken up again when all others are done.
+        """
+        span = held.lease
+        assert isinstance(span, Range)
+        writer = Writer(self.catalog, self.store, generation, held, self.filterable)
+        self.catalog.abandon_writes(generation.number, span, at=time.time())
+        embedding = self._text_embedder(generation, spent)
+        reserved = Reserved(self.catalog, held)
+        try:
+            while self._catch_up(generation, (span.above, span.upto), embedding, writer, progress, reserved):
+                reserved.give_all_back()  # who waits holds nothing that others could wait for
+                time.sleep(WAIT_SECONDS)
+        except HandedBack:  # what is committed counts; the rest is for whoever comes next
+            pass
+        finally:
+            embedding.close()
+        done = writer.written
+        return Reconciled(done.chunks, done.documents, done.failed, span.upto)
+
+    def _text_embedder(self, generation: Generation, spent: Spent) -> TextEmbedder:
+        return TextEmbedder(
+            self.embedder,
+            generation.recipe,
+            spent,
+            cache=self.cache,
+            concurrency=self.limits.concurrency,
+            exact_tokens=self.limits.tokens_per_minute is not None,
+        )
+
     def _catch_up(
         self,
         generation: Generation,
@@ -108,8 +168,10 @@ class Reconciler:
         embedding: TextEmbedder,
         writer: Writer,
         progress: Callable[[Progress], None] | None,
-    ) -> None:
-        preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors)
+        reservations: Reservations | None = None,
+    ) -> int:
+        """Take up what is behind; how many documents were left because somebody else embeds a text of theirs."""
+        preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors, reservations)
         total = self._total(generation, writer) if progress else 0
         stage, brake = "index" if self.pace.pilot is None else "pilot", self.pace.brake
 
@@ -140,6 +202,7 @@ class Reconciler:
         for lane, cut in self._passes():
             works = self._behind(generation, between, lane, cut, _sizes(embedding, self.limits.batch_documents))
             run_pipeline((preparer.prepare(some) for some in works), embed, write, embedding.halt)
+        return preparer.deferred
 
     def _total(self, generation: Generation, writer: Writer) -> int:
         """How many documents there will have been; of a pilot about so many, as its documents are drawn by chance."""

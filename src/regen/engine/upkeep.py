@@ -11,6 +11,7 @@ from regen.core.results import GcReport, SyncResult, VerifyReport
 from regen.engine.account import Account
 from regen.engine.lease import HeldLease, is_dead
 from regen.engine.repair import Differences, apply_repair, collect_orphans, compare
+from regen.engine.sharing import is_alive
 from regen.engine.stores import UNREACHABLE, behind_the_others
 from regen.engine.writing import OnProgress, WriteSide
 from regen.ports.catalog import Generation
@@ -93,6 +94,9 @@ def collect(writer: WriteSide, *, now: bool) -> GcReport:
     for held in writer.catalog.leases():
         if is_dead(held.owner) or held.expires_at < time.time():
             writer.catalog.release(held)
+    for worker in writer.catalog.workers(writer.alias):
+        if not is_alive(worker, time.time()):
+            writer.catalog.leave(worker.owner)
     report.notes += [note for note in [writer.lifecycle.follow()] if note]
     writer.lifecycle.expire(report, now=now)
     writer.abandon(report, now=now)

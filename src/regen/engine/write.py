@@ -21,7 +21,7 @@ from regen.engine.prepare import Batch, Task, keys_before_and_after
 from regen.errors import SpaceMismatch
 from regen.ports import FieldStore, InsertStore, Payload, PayloadStore, Points, Store
 from regen.ports.catalog import Catalog, Generation
-from regen.ports.placements import Garbage, NewPlacement, Placement
+from regen.ports.placements import Garbage, NewPlacement, Placement, Range
 from regen.ports.transactions import StoreWriter
 
 GARBAGE_POINTS: Final = 10_000
@@ -68,7 +68,8 @@ class Writer:
         else:
             committed = self._write_together(self._joint, ready, letters)
         self._count(ready, committed, letters)
-        if self._waiting >= GARBAGE_POINTS:
+        # Of those who share a generation one at a time deletes, see ``sharing``.
+        if self._waiting >= GARBAGE_POINTS and not isinstance(self._lease.lease, Range):
             self.collect_garbage()
 
     def _write_apart(self, ready: Sequence[Task], letters: Sequence[DeadLetter]) -> set[int]:
@@ -136,7 +137,7 @@ class Writer:
             self._fields |= added
             self._learned |= added.keys()
             self.marked += self._catalog.demand_payloads(self._generation.number, list(added))
-            self._catalog.set_fields(self._generation.number, self._fields)
+            self._fields |= self._catalog.set_fields(self._generation.number, self._fields)
         if added or not self._agreed:
             # The catalog decides of what kind a key is, so it learns first; a crash may have kept the store behind.
             known: Any = dict(self._fields)

@@ -22,6 +22,7 @@ from regen.engine.models import Models
 from regen.engine.prepare import Donor
 from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.settings import Limits
+from regen.engine.sharing import Claimant, await_ranges, has_workers
 from regen.engine.stores import UNREACHABLE, Stores, behind_the_others
 from regen.errors import NotFound
 from regen.ports import CollectionSpec, MaintainedStore, VectorCache
@@ -63,12 +64,13 @@ class WriteSide:
         """Hold the right to write one generation. Raises CatalogBusy when another process keeps it."""
         with (
             self._turns.setdefault(generation.number, threading.RLock()),
-            writer_lease(self.catalog, self._right(generation), self._owner, wait=self.limits.lease_wait) as held,
+            writer_lease(self.catalog, self.right(generation), self._owner, wait=self.limits.lease_wait) as held,
         ):
+            await_ranges(self.catalog, generation, held, wait=self.limits.lease_wait)
             yield held
 
-    def _right(self, generation: Generation) -> str:
-        """The name of the lease on one generation."""
+    def right(self, generation: Generation) -> str:
+        """The name of the lease on the whole of one generation."""
         return f"generation {generation.number} of {self.alias}"
 
     @property
@@ -107,7 +109,7 @@ class WriteSide:
             self._follow(result, account, progress, demand)
         if self._upkeep_is_due(result):
             for generation in self.complete():
-                result.notes += self._maintain_quietly(generation)
+                result.notes += self.maintain_quietly(generation)
         return result
 
     def _follow(
@@ -124,12 +126,15 @@ class WriteSide:
         failures: list[tuple[Generation, Exception]] = []
         upto = None  # all to the same revision: what is logged meanwhile comes to each in this order too
         followers = self.followers()
+        shared = demand is None and has_workers(self.catalog, self.alias)
         for generation in followers:
             if generation.state == "building":
                 account.counts_earlier(generation)
             try:
-                with self.lease(generation) as lease:
-                    if self.is_current(generation):
+                if shared:
+                    upto = self._share(result, account, generation, progress, upto)
+                with self._whole_of(generation, shared=shared) as lease:
+                    if lease is not None and self.is_current(generation):
                         if demand is not None:
                             demand(generation)
                         upto = self.reconcile_into(result, account, self.fresh(generation), lease, progress, upto=upto)
@@ -137,6 +142,32 @@ class WriteSide:
                 failures.append((generation, error))
         if failures:
             raise behind_the_others(failures, followers, result.notes)
+
+    def _share(
+        self,
+        result: SyncResult,
+        account: Account,
+        generation: Generation,
+        progress: OnProgress | None,
+        upto: int | None,
+    ) -> int:
+        """Work beside the workers until the generation has come to a revision (None: the log's end), and say which."""
+        if generation.state == "building":
+            self.prepare_collection(generation)
+        head = self.catalog.head() if upto is None else upto
+        spent = account.open(generation, self.price(generation), shared=generation.state == "building")
+        Claimant(self, self._owner).follow(generation, head, spent, result, progress)
+        result.generation, result.revision = generation.number, head
+        return head
+
+    @contextmanager
+    def _whole_of(self, generation: Generation, *, shared: bool) -> Iterator[HeldLease | None]:
+        """The lease on the whole generation; None where it was shared, and needs no more than that."""
+        if shared and (generation.state != "building" or self.catalog.route(self.alias).live is not None):
+            yield None
+            return
+        with self.lease(generation) as lease:
+            yield lease
 
     @contextmanager
     def recorded(self, verb: str, *, always: bool = True) -> Iterator[tuple[SyncResult, Account]]:
@@ -243,17 +274,18 @@ class WriteSide:
         anew: VectorCache | None = None,
     ) -> int:
         """Reconcile and keep account; up to which revision. ``anew`` are the only held vectors that may be taken."""
-        spent = account.open(generation, self.models.embedder_for(generation).info.price_per_million_tokens)
+        spent = account.open(generation, self.price(generation))
         if anew is None:
             done = self.reconcile(generation, lease, spent, progress, upto=upto, pace=pace, notes=result.notes)
         else:
             done = self.reconcile_from(generation, lease, anew, spent, progress, upto=upto, donors=())
-        result.chunks.written += done.chunks.written
-        result.chunks.reused += done.chunks.reused
-        result.chunks.deleted += done.chunks.deleted
-        result.documents.failed += done.failed
+        result.add(done.chunks, done.failed)
         result.generation, result.revision = generation.number, done.head
         return done.head
+
+    def price(self, generation: Generation) -> float:
+        """What a million tokens cost that are sent to a generation's model."""
+        return self.models.embedder_for(generation).info.price_per_million_tokens
 
     def reconcile(
         self,
@@ -290,22 +322,42 @@ class WriteSide:
         donors: Sequence[Donor] | None = None,
     ) -> Reconciled:
         """The same with a cache (and donors) of the caller's choice, and no consequence for the alias."""
-        embedder = self.models.embedder_for(generation)
-        chunker = self.models.chunker_for(generation.recipe, embedder)
         if donors is None:
             donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models, self.stores)
-        reconciler = Reconciler(
+        reconciler = self._reconciler(generation, cache, pace, donors)
+        return reconciler.run(generation, lease, progress=progress, spent=spent, upto=upto)
+
+    def reconcile_range(
+        self,
+        generation: Generation,
+        held: HeldLease,
+        spent: Spent,
+        pace: Pace,
+        notes: list[str],
+        progress: OnProgress | None = None,
+    ) -> Reconciled:
+        """Bring the documents of a claimed range in step, and nothing else."""
+        told = None if generation.state == "building" else notes  # as in reconcile
+        donors = donors_for(generation.recipe.embedding, generation, self.current(), self.models, self.stores, told)
+        return self._reconciler(generation, self.cache, pace, donors).run_range(
+            generation, held, spent=spent, progress=progress
+        )
+
+    def _reconciler(
+        self, generation: Generation, cache: VectorCache | None, pace: Pace, donors: Sequence[Donor]
+    ) -> Reconciler:
+        embedder = self.models.embedder_for(generation)
+        return Reconciler(
             self.catalog,
             self.stores.of(generation),
             embedder,
-            chunker,
+            self.models.chunker_for(generation.recipe, embedder),
             donors,
             pace.limits or self.limits,
             cache,
             self.filterable,
             pace,
         )
-        return reconciler.run(generation, lease, progress=progress, spent=spent, upto=upto)
 
     def go_live(self, generation: Generation, *, reason: str) -> None:
         """Keep the first generation's probe vectors, and point the alias at it."""
@@ -333,7 +385,7 @@ class WriteSide:
             return []
         return store.maintain(generation.collection, force=force)
 
-    def _maintain_quietly(self, generation: Generation) -> list[str]:
+    def maintain_quietly(self, generation: Generation) -> list[str]:
         """The same; a store out of reach is a remark: what was asked for is done."""
         try:
             return self.maintain(generation, force=False)
@@ -344,7 +396,7 @@ class WriteSide:
         """Give up what was half built for a recipe that is not asked for any more, unless somebody is at work on it."""
         for item in self.current():
             overdue = item.created_at + self.limits.retain < time.time()
-            if (now or overdue) and self.is_abandoned(item) and self.catalog.holder(self._right(item)) is None:
+            if (now or overdue) and self.is_abandoned(item) and self.catalog.holder(self.right(item)) is None:
                 self.lifecycle.retire(item.number)
                 report.retired.append(item.number)
 

@@ -20,6 +20,7 @@ from regen.ports.insight import InsightReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
 from regen.ports.reranking import RerankReader, RerankWriter
 from regen.ports.rollouts import RolloutReader, RolloutWriter
+from regen.ports.workers import WorkerReader, WorkerWriter
 
 GenerationState: TypeAlias = Literal["building", "ready", "live", "retained", "retired", "aborted"]
 CURRENT_STATES: tuple[GenerationState, ...] = ("building", "ready", "live", "retained")
@@ -44,7 +45,8 @@ class Generation:
 
     ``options`` say where and how its model runs (an address, the name of a key's variable), so that it can be asked
     when the configuration names another one. ``store`` is the URL of the store that its collection lies in, empty for
-    a store that was handed in as an object. ``paused`` says who paused its backfill, and why.
+    a store that was handed in as an object. ``paused`` says who paused its backfill, and why;
+    ``asked_at`` when ``apply`` let workers fill it.
     """
 
     number: int
@@ -59,6 +61,7 @@ class Generation:
     options: dict[str, Any] = field(default_factory=dict)
     store: str = ""
     paused: str | None = None
+    asked_at: float | None = None
 
     @property
     def told(self) -> str:
@@ -157,7 +160,7 @@ class PastState:
     version: str | None = None
 
 
-class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, Protocol):
+class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, WorkerReader, Protocol):
     """All questions; no method changes anything."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -294,7 +297,7 @@ class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, Pro
         ...
 
 
-class Catalog(CatalogReader, RolloutWriter, RerankWriter, Protocol):
+class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, Protocol):
     """The questions and the writes. Every write is one transaction."""
 
     def log(
@@ -337,8 +340,8 @@ class Catalog(CatalogReader, RolloutWriter, RerankWriter, Protocol):
         """Pause a generation's backfill, saying who did and why, or (None) let it go on. Raises NotFound."""
         ...
 
-    def set_fields(self, generation: int, fields: Mapping[str, str]) -> None:
-        """Record the filterable keys that a generation's collection has."""
+    def set_fields(self, generation: int, fields: Mapping[str, str]) -> dict[str, str]:
+        """Record filterable keys that a generation's collection has; all of them. One that is there keeps its kind."""
         ...
 
     def advance(self, generation: int, watermark: int, lease: Lease | None = None) -> None:
@@ -429,7 +432,10 @@ class Catalog(CatalogReader, RolloutWriter, RerankWriter, Protocol):
         ...
 
     def abandon_writes(self, generation: int, lease: Lease, *, at: float) -> int:
-        """Turn what crashed attempts left in ``intents`` into garbage; how many points that were."""
+        """Turn into garbage what crashed attempts left in ``intents``; how many points that were.
+
+        Those are the intents of all who hold no lease any more, and the caller's own.
+        """
         ...
 
     def clear_garbage(self, ids: Sequence[int]) -> None:
@@ -478,8 +484,11 @@ class Catalog(CatalogReader, RolloutWriter, RerankWriter, Protocol):
         """Give a lease back; does nothing if it is not ours any more."""
         ...
 
-    def pay(self, entry: int | None, cost: Cost, *, at: float) -> int:
-        """Add the cost of a call to an entry of the account, or (None) open one with it; the entry's id."""
+    def pay(self, entry: int | None, cost: Cost, *, at: float, within: float | None = None) -> int:
+        """Add the cost of a call to an entry of the account, or (None) open one with it; the entry's id.
+
+        Raises BudgetExceeded, and adds nothing, if all that the generation has cost would pass ``within``.
+        """
         ...
 
     def record_run(

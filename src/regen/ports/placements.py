@@ -95,3 +95,12 @@ class Lease:
     owner: str
     token: int
     expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Range(Lease):
+    """The exclusive right to those documents of one generation whose revisions lie in (above, upto]."""
+
+    generation: int
+    above: int
+    upto: int

@@ -136,7 +136,8 @@ class Writer:
         if added:
             self._fields |= added
             self._learned |= added.keys()
-            self.marked += self._catalog.demand_payloads(self._generation.number, list(added))
+            if new := [key for key in added if key not in self._known_to_others()]:
+                self.marked += self._catalog.demand_payloads(self._generation.number, new)
             self._fields |= self._catalog.set_fields(self._generation.number, self._fields)
         if added or not self._agreed:
             # The catalog decides of what kind a key is, so it learns first; a crash may have kept the store behind.
@@ -146,6 +147,13 @@ class Writer:
         for task in tasks:  # prepared before the key was learned, committed after: its mark would be overwritten
             if task.kept and not task.repays and not self._learned.isdisjoint(task.metadata):
                 task.repays = True
+
+    def _known_to_others(self) -> dict[str, str]:
+        """What those who share the generation have learned meanwhile, and marked."""
+        if not isinstance(self._lease.lease, Range):
+            return {}
+        number = self._generation.number
+        return next((item.fields for item in self._catalog.generations() if item.number == number), {})
 
     def _write_points(self, tasks: Sequence[Task]) -> int | None:
         """Write the new chunks' points under a fresh token, recorded as an intent first; None when there are none."""

@@ -264,14 +264,6 @@ class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, Wor
         """A document as it was at a revision. Raises NotFound when that is not kept (any more)."""
         ...
 
-    def holder(self, name: str) -> Lease | None:
-        """Who holds a lease, expired or not."""
-        ...
-
-    def leases(self) -> list[Lease]:
-        """All leases, expired ones included, by name."""
-        ...
-
     def buried(self, generation: int) -> list[str]:
         """The ids of all dead letters of one generation, or of the source stage."""
         ...
@@ -467,21 +459,6 @@ class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, Protocol
 
     def revive(self) -> int:
         """Give all dead letters of generations another try; how many."""
-        ...
-
-    def acquire(self, name: str, owner: str, *, at: float, seconds: float, dead: str | None = None) -> Lease:
-        """Take a lease that is free, expired or already ours, or that ``dead``, an owner known to be dead, holds.
-
-        Raises CatalogBusy, naming the owner.
-        """
-        ...
-
-    def renew(self, lease: Lease, *, at: float, seconds: float) -> Lease:
-        """Extend our lease. Raises LeaseLost."""
-        ...
-
-    def release(self, lease: Lease) -> None:
-        """Give a lease back; does nothing if it is not ours any more."""
         ...
 
     def pay(self, entry: int | None, cost: Cost, *, at: float, within: float | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How several processes share one generation: ranges of its documents as leases, and who is at work.
+"""Who may write: leases, ranges of a generation's documents as leases that several processes share, who is at work.
 
 A range is a lock and never information: what is left to do is always read from the documents' placements. So a range
 may be forgotten at any time, its holder only loses the right to commit.
@@ -46,6 +46,14 @@ class WorkerRecord:
 class WorkerReader(Protocol):
     """The questions."""
 
+    def holder(self, name: str) -> Lease | None:
+        """Who holds a lease, expired or not."""
+        ...
+
+    def leases(self) -> list[Lease]:
+        """All leases, expired ones included, by name."""
+        ...
+
     def ranges(self, generation: int) -> list[Range]:
         """The ranges of a generation, expired and free ones (whose owner is "") included, by revision."""
         ...
@@ -61,6 +69,21 @@ class WorkerReader(Protocol):
 
 class WorkerWriter(Protocol):
     """The writes."""
+
+    def acquire(self, name: str, owner: str, *, at: float, seconds: float, dead: str | None = None) -> Lease:
+        """Take a lease that is free, expired or already ours, or that ``dead``, an owner known to be dead, holds.
+
+        Raises CatalogBusy, naming the owner.
+        """
+        ...
+
+    def renew(self, lease: Lease, *, at: float, seconds: float) -> Lease:
+        """Extend our lease. Raises LeaseLost."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back; does nothing if it is not ours any more."""
+        ...
 
     def lay_out(self, generation: int, whole: str, *, size: int, count: int, upto: int | None = None) -> Laid:
         """Cut what is behind, and lies in no range yet, into ranges of ``size`` documents, until ``count`` are free.

@@ -23,6 +23,7 @@ from regen.testing.catalog_reranking import RerankCases
 from regen.testing.catalog_transactions import CollectedCases, TransactionCases
 from regen.testing.catalog_upkeep import GenerationCases, LeaseCases, LetterCases, PurgeCases, ThreadCases
 from regen.testing.catalog_work import CommitCases, DueCases, LookupCases
+from regen.testing.catalog_workers import HeartBeatCases, RangeCases, TextCases
 
 __all__ = ["CatalogConformance", "CatalogHooks"]
 
@@ -44,5 +45,8 @@ class CatalogConformance(
     CollectedCases,
     TransactionCases,
     InsightCases,
+    RangeCases,
+    TextCases,
+    HeartBeatCases,
 ):
     """All catalog cases."""

@@ -9,7 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.workers.fleet import Place, assert_as_clean, documents, events, fleet, log_only, stop_in_peace, wait_for
+from tests.workers.fleet import (
+    LANCE,
+    SQLITE,
+    Place,
+    assert_as_clean,
+    documents,
+    events,
+    fleet,
+    log_only,
+    stop_in_peace,
+    wait_for,
+)
 
 from regen.core.documents import Document
 from regen.index import Index
@@ -21,12 +32,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     catalog, store = request.param.split("+")
     root = tmp_path / "index"
     root.mkdir()
-    url = request.getfixturevalue("postgres_url") if "postgresql" in request.param else ""
-    return Place(
-        root,
-        *([url] if catalog == "postgresql" else ["sqlite:///catalog.db"]),
-        store=url if store == "pgvector" else "lancedb://vectors",
-    )
+    url = request.getfixturevalue("postgres_url") if catalog == "postgresql" else SQLITE
+    return Place(root, url, url if store == "pgvector" else LANCE)
 
 
 def test_many_workers_do_the_first_load(place: Place, tmp_path: Path) -> None:

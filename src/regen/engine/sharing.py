@@ -178,7 +178,7 @@ def await_ranges(catalog: Catalog, generation: Generation, held: HeldLease, *, w
             owners = sorted({item.owner for item in left})
             raise CatalogBusy(
                 f"{generation.told} is being written by {', '.join(owners)}",
-                hint="wait for their batches to end; limits.lease_wait says how long to wait",
+                hint="wait for their batches to end, or stop them",
             )
         time.sleep(WAIT_SECONDS)
 

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from regen.cli.layout import bad, good, labelled, listed, note
 from regen.cli.quantities import ago, count, counted, duration, money
-from regen.core.results import WorkerStatus, WorkEvent, WorkResult
+from regen.core.results import WorkerStatus
+from regen.core.working import WorkEvent, WorkResult
 
 
 def event_line(event: WorkEvent) -> Text:

@@ -11,7 +11,7 @@ from regen.cli.syncing import until_stopped
 from regen.cli.verb import verb
 
 if TYPE_CHECKING:
-    from regen.core.results import WorkEvent
+    from regen.core.working import WorkEvent
 
 
 @verb

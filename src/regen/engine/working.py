@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
-from regen.core.results import SyncResult, WorkEvent, WorkResult
+from regen.core.results import SyncResult
+from regen.core.working import WorkEvent, WorkResult
 from regen.engine.account import Account, Spent
 from regen.engine.allocations import fewer_collections
 from regen.engine.control import Paused

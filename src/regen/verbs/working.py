@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from regen.core.results import WorkerStatus, WorkEvent, WorkResult
+from regen.core.results import WorkerStatus
+from regen.core.working import WorkEvent, WorkResult
 from regen.engine.lease import LEASE_SECONDS
 from regen.engine.settings import Limits
 from regen.engine.sharing import is_alive

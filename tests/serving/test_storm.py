@@ -33,6 +33,8 @@ from regen.stores.memory import MemoryStore
 DOCUMENTS: Final = 60
 SENTENCES: Final = 3
 EVERYTHING: Final = 1_000
+SLOWED: Final = 30
+"""Batches of a build that wait for searches: twice what the first pass over all documents takes."""
 COMPARED: Final[tuple[tuple[RouteKind, str], ...]] = (
     ("canary", "rollback"), ("ab", "abort"), ("shadow", "rollback"), ("interleaved", "abort"), ("dual", "rollback"),
 )  # fmt: skip
@@ -91,14 +93,14 @@ class Journal:
         change.done = self.now()
 
     def possible(self, name: str, begun: int, ended: int) -> list[Version]:
-        """What a search that began and ended then may have found a document to be."""
-        changes = self.changes[name]
-        return [
-            change.version
-            for at, change in enumerate(list(changes))
-            if change.begun <= ended
-            and not any(later.done is not None and later.done <= begun for later in changes[at + 1 :])
-        ]
+        """What a search that began and ended then may have found a document to be: newest first."""
+        found = []
+        for change in reversed(self.changes[name]):
+            if change.begun <= ended:
+                found.append(change.version)
+            if change.done is not None and change.done <= begun:
+                break  # what was before that was over when the search began
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +245,12 @@ class Storm:
 
     def build(self, size: int, strategy: Strategy, workers: list[Future[None]]) -> None:
         """Build a model's generation by a strategy, a few searches a batch, then let it be promoted and rolled back."""
+        batches = itertools.count()
 
         def report(_: Progress) -> None:
-            self.pass_by(self.searches // 30, workers)
+            # Only so many batches: a build that waits longer for searches than edits take never catches up with them.
+            if next(batches) < SLOWED:
+                self.pass_by(self.searches // SLOWED, workers)
 
         with self.open(size, strategy) as index:
             index.apply(progress=report)

@@ -19,13 +19,23 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.evaluation.users import Interleavings, Judged, Users, clicked, first_crossing, wordllama_scifact
+from tests.evaluation.users import (
+    Interleavings,
+    Judged,
+    Users,
+    clicked,
+    first_crossing,
+    preferring,
+    wordllama_scifact,
+)
 
-from regen.evaluation.evidence import sign_mixture, two_rates
+from regen.evaluation.evidence import two_rates
 
 ALPHA: Final = 0.05
-POWER_AND_ERROR: Final = (1.96 + 1.645) ** 2
-"""Squared normal quantiles of a test at 5 % (two-sided) that finds the difference in 95 % of all cases."""
+ONE_EDGE: Final = 2 * ALPHA
+"""For the two-sided tests of A/B: an abort, like interleaving's, is wrong in at most 5 % of all cases."""
+POWER_AND_ERROR: Final = (1.645 + 1.645) ** 2
+"""Squared normal quantiles of a test that aborts wrongly in 5 % and finds the difference in 95 % of all cases."""
 LIVE: Final = "256"
 USERS: Final = {
     "attentive": Users(),
@@ -76,7 +86,6 @@ def times(queries: float, interleaved: float, *, of_fixed: bool = False) -> str:
 def measure(judged: Judged, name: str, candidate: str, runs: int, generator: np.random.Generator) -> Row:
     users = USERS[name]
     credits_ = Interleavings.of(judged, LIVE, candidate).credits(users, (runs, 4_000), generator)
-    wins, losses = (np.cumsum(credits_ == side, axis=1) for side in (1, -1))
     rows, pairs, every = min(runs, 200), 24_000, 10
     clicks = [clicked(judged, arm, users, (rows, pairs), generator) for arm in (LIVE, candidate)]
     live, canary = (np.cumsum(one, axis=1)[:, every - 1 :: every] for one in clicks)
@@ -85,9 +94,9 @@ def measure(judged: Judged, name: str, candidate: str, runs: int, generator: np.
     return Row(
         name,
         candidate,
-        first_crossing(sign_mixture(wins, losses), ALPHA),
-        2 * every * first_crossing(two_rates(live, count, canary, count), ALPHA),
-        2 * every * first_crossing(johari(live, canary, count), ALPHA),
+        first_crossing(preferring(credits_, "below"), ALPHA),
+        2 * every * first_crossing(two_rates(live, count, canary, count), ONE_EDGE),
+        2 * every * first_crossing(johari(live, canary, count), ONE_EDGE),
         POWER_AND_ERROR * float(credits_.var()) / float(credits_.mean()) ** 2,
         2 * POWER_AND_ERROR * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2,
     )
@@ -107,13 +116,15 @@ def false_alarms(judged: Judged, runs: int, generator: np.random.Generator) -> l
     users, size = USERS["attentive"], (runs, 2_000)
     draws = [Interleavings.of(judged, *pair).credits(users, size, generator) for pair in (("256", "64"), ("64", "256"))]
     credits_ = np.where(generator.random(size) < 0.5, *draws)
-    wins, losses = np.cumsum(credits_ > 0, axis=1), np.cumsum(credits_ < 0, axis=1)
+    either = np.maximum(*(preferring(credits_, side) for side in ("below", "above"))) - np.log(2)
     arms = [np.cumsum(clicked(judged, LIVE, users, size, generator), axis=1) for _ in range(2)]
     count = np.arange(1, size[1] + 1)
-    usual = np.abs(wins - losses) > 1.96 * np.sqrt(np.maximum(wins + losses, 1))
+    total = np.cumsum(credits_, axis=1)
+    usual = np.abs(total) > 1.96 * np.sqrt(np.maximum(np.cumsum(credits_**2, axis=1) - total**2 / count, 1e-9))
     by_query, by_key = heavy_users(runs, generator)
     return [
-        ["interleaving", alarm(first_crossing(sign_mixture(wins, losses), ALPHA))],
+        ["interleaving: an abort", alarm(first_crossing(preferring(credits_, "below"), ALPHA))],
+        ["interleaving: either side, at 5 % for both", alarm(first_crossing(either, ALPHA))],
         ["A/B by click rate", alarm(first_crossing(two_rates(arms[0], count, arms[1], count), ALPHA))],
         ["A/B, users of 20 queries each, each user counted once", alarm(by_key)],
         ["A/B, users of 20 queries each, each query counted: wrong", alarm(by_query)],

@@ -53,7 +53,7 @@ def test_a_worse_candidate_is_aborted_at_once() -> None:
     state, actions = went(Analysis(), NOTHING, WORSE)
     assert kinds(actions) == ["continue", "abort"]
     assert (actions[1].weight, state.weight) == (0.0, 0.0)
-    for part in ('"preference < 0.5" holds', "preference in [0.08927, 0.3551]", "100 preferences", "alpha 0.05"):
+    for part in ('"preference < 0.5" holds', "preference in [0.09332, 0.3329]", "100 preferences", "alpha 0.05"):
         assert part in actions[1].reason
     with pytest.raises(EvaluationError, match="has aborted: failed"):
         advance(state, BETTER)
@@ -141,9 +141,28 @@ def test_confidence_is_shared_out() -> None:
         failure_condition="preference < 0.5 or latency_ratio > 1.5 or queries > 9",
         steps=(0.1, 0.5),
     )
-    spent = analysis.alpha_of("preference") + 2 * sum(map(analysis.alpha_of, ("error_rate_delta", "latency_ratio")))
-    assert spent == pytest.approx(0.05)
-    assert analysis.alpha_of("preference") == pytest.approx(0.05 / 3)
+    shared = 2 * sum(map(analysis.alpha_of, ("error_rate_delta", "latency_ratio")))
+    assert analysis.alpha_of("preference") / 2 + shared == pytest.approx(0.05), (
+        "each edge of a preference has its share"
+    )
+
+
+@pytest.mark.parametrize(
+    ("success", "failure", "edges"),
+    [
+        ("preference > 0.45", "preference < 0.5", 2), ("preference > 0.5", None, 2), (None, "0.5 > preference", 2),
+        ("result >= 0.5", "preference < 0.5", 2), ("preference > 0.5", "preference < 0.5", 1),
+        ("preference > 0.6", "preference < 0.5", 1), ("preference > 0.4 and preference < 0.6", None, 1),
+        ("preference > click_rate", "preference < 0.5", 1), ("preference != 0.5", None, 1),
+    ],
+)  # fmt: skip
+def test_each_edge_has_all_confidence_where_only_one_can_be_wrong(
+    success: str | None, failure: str | None, edges: int
+) -> None:
+    """Whatever the truth, verdicts of both sides are not both wrong: then neither waits for the other's share."""
+    analysis = Analysis(success_condition=success, failure_condition=failure)
+    names = {name for condition in analysis.conditions() for name in condition.names if name != "result"}
+    assert analysis.alpha_of("preference") == pytest.approx(edges * 0.05 / len(names))
 
 
 def test_a_slow_candidate_is_aborted() -> None:

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
-from tests.evaluation.users import first_crossing
+from tests.evaluation.users import first_crossing, preferring
 
 from regen.errors import EvaluationError
-from regen.evaluation.evidence import beta_mixture, gamma_mixture, normal_mixture, sign_mixture, two_rates
+from regen.evaluation.evidence import EdgeSide, beta_mixture, credit_mixture, gamma_mixture, normal_mixture, two_rates
 from regen.evaluation.sequential import AdaptiveMean, BoundedMean, Difference, MixtureSprt, Preference
 
 RUNS, LOOKS = 2_000, 400
 OneSample: TypeAlias = MixtureSprt | BoundedMean | AdaptiveMean
+SIDES: tuple[EdgeSide, ...] = ("below", "above")
 ONE_SAMPLE: list[OneSample] = [MixtureSprt(), BoundedMean(), AdaptiveMean()]
 
 
@@ -67,7 +68,9 @@ def test_an_average_look_at_fair_coins_finds_nothing() -> None:
     """Exactly, over all outcomes of 12 fair queries: the mixture averages 1, so it is a martingale and not more."""
     wins = np.arange(13)
     chance = stats.binom.pmf(wins, 12, 0.5)
-    assert float((chance * np.exp(sign_mixture(wins, 12 - wins))).sum()) == pytest.approx(1.0)
+    for side in SIDES:
+        evidence = [credit_mixture([1.0, -1.0], [won, 12 - won], 0.5, side) for won in wins]
+        assert float((chance * np.exp(evidence)).sum()) == pytest.approx(1.0)
     assert float((chance * np.exp(beta_mixture(wins, 12, 0.5))).sum()) == pytest.approx(1.0)
 
 
@@ -136,6 +139,43 @@ def test_the_p_value_and_the_interval_agree(wins: int, losses: int, alpha: float
     assert (not low <= 0.5 <= high) == (state.p_value <= alpha) or abs(state.p_value / alpha - 1) < 1e-4
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1, 1), max_size=60), st.integers(0, 60))
+def test_graded_credits_add_up_in_any_order(credits_: list[float], cut: int) -> None:
+    """One by one, in parts, backwards, through JSON: the same state, whose interval and p-value agree."""
+    state = Preference().update_many(credits_)
+    one_by_one = Preference()
+    for credit in reversed(credits_):
+        one_by_one = one_by_one.update(credit)
+    parts = Preference().update_many(credits_[:cut]).plus(Preference().update_many(credits_[cut:]))
+    again = Preference(**json.loads(json.dumps(state.to_dict())))
+    assert state == one_by_one == parts == again
+    assert state.decided + state.ties == len(credits_)
+    low, high = state.interval(0.2)
+    assert (not low <= 0.5 <= high) == (state.p_value <= 0.2) or abs(state.p_value / 0.2 - 1) < 1e-4
+
+
+def test_a_small_credit_is_weaker_evidence() -> None:
+    """A hundred half credits say less than a hundred whole ones, and more than twenty."""
+    half, whole, few = (
+        Preference().update_many([credit] * count) for credit, count in ((-0.5, 100), (-1, 100), (-1, 20))
+    )
+    assert whole.interval(0.05)[1] < half.interval(0.05)[1] < few.interval(0.05)[1] < 0.5
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6])
+def test_the_share_of_graded_credit_is_covered_at_all_looks(share: float) -> None:
+    """Runs of credits of many sizes whose true share is known: each edge misses it in at most 5 % of them."""
+    generator = np.random.default_rng(8)
+    sizes = generator.choice([0.0, 0.3, 0.5, 1.0], (RUNS, LOOKS))
+    credits_ = np.where(generator.random(sizes.shape) < share, sizes, -sizes)
+    for side in SIDES:
+        wrong = float(np.isfinite(first_crossing(preferring(credits_, side, share), 0.05)).mean())
+        assert wrong <= 0.05
+    found = float(np.isfinite(first_crossing(preferring(credits_, "below", share + 0.2), 0.05)).mean())
+    assert found > 0.5, "and it finds what is there"
+
+
 def test_rates_near_zero_are_narrow() -> None:
     """A thousand queries without an error: the rate is surely below one percent, and zero is not ruled out."""
     low, high = BoundedMean(count=1_000, total=0.0).interval(0.05)
@@ -186,8 +226,8 @@ def test_outcomes_outside_the_range_are_refused(outcome: float) -> None:
             state.update_many([0.5, outcome])
     with pytest.raises(EvaluationError, match=r"must lie in \[0, 1\]"):
         Difference().update("candidate", outcome)
-    with pytest.raises(EvaluationError, match="1, 0 or -1"):
-        Preference().update(outcome)
+    with pytest.raises(EvaluationError, match=r"must lie in \[-1, 1\]"):
+        Preference().update(outcome + 1 if outcome > 0 else outcome - 1)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -1.0, float("nan")])

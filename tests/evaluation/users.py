@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regen.embedders.wordllama import WordLlamaEmbedder
+from regen.evaluation.evidence import BETS, WEIGHTS, EdgeSide, payments
 from regen.evaluation.interleave import BASELINE, CANDIDATE, team_draft
+from regen.evaluation.sequential import GRADES
 from regen.spaces.vectors import normalize
 
 Rankings: TypeAlias = list[list[str]]
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
 DEPTH = 10
 
 
@@ -102,18 +105,30 @@ class Interleavings:
             teams.append([[sign[team] for team in one.teams] for one in shown])
         return cls(np.array(relevant), np.array(teams))
 
-    def credits(self, users: Users, size: tuple[int, int], generator: np.random.Generator) -> Ints:
-        """The outcome of ``size`` = (runs, queries) random queries under random seeds: 1, 0 or -1."""
+    def credits(self, users: Users, size: tuple[int, int], generator: np.random.Generator) -> Floats:
+        """The outcome of ``size`` = (runs, queries) random queries under random seeds, as the product's ``outcome``."""
         query = generator.integers(0, self.relevant.shape[0], size)
         seed = generator.integers(0, self.relevant.shape[1], size)
         clicks = users.clicks(self.relevant[query, seed], generator)
-        return np.asarray(np.sign((clicks * self.teams[query, seed]).sum(axis=-1)), np.int64)
+        counted = self.teams[query, seed] / np.sqrt(np.arange(1, DEPTH + 1))
+        return np.asarray(np.clip((clicks * counted).sum(axis=-1), -1.0, 1.0))
 
 
 def clicked(judged: Judged, name: str, users: Users, size: tuple[int, int], generator: np.random.Generator) -> Bools:
     """Whether each of ``size`` = (runs, queries) random queries, answered by one ranking, got a click at all."""
     grades = judged.grades(name)
     return np.asarray(users.clicks(grades[generator.integers(0, len(grades), size)], generator).any(axis=-1))
+
+
+def preferring(credits_: Floats, side: EdgeSide, share: float = 0.5) -> Floats:
+    """The evidence of runs of credits (runs, queries) after every query, as ``Preference`` weighs it."""
+    graded = np.rint(credits_ * GRADES) / GRADES
+    wealth: Floats | None = None
+    for bet, weight in zip(BETS, WEIGHTS, strict=True):
+        one = np.cumsum(np.log1p(payments(graded, share, side, bets=np.array(bet))), axis=1) + np.log(weight)
+        wealth = one if wealth is None else np.logaddexp(wealth, one)
+    assert wealth is not None
+    return wealth
 
 
 def first_crossing(evidence: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import itertools
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -296,6 +297,15 @@ class Storm:
             self.pass_by(self.searches // 10, workers)
 
 
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    """Threads that wait for the database give the interpreter away at every statement: five milliseconds each time."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(5e-4)
+    yield
+    sys.setswitchinterval(usual)
+
+
 def load(storm: Storm) -> None:
     """The first generation."""
     with storm.open(SIZES[0]) as index:
@@ -309,9 +319,12 @@ def load(storm: Storm) -> None:
 
 
 @pytest.mark.parametrize(
-    "searches", [150, pytest.param(2_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])], ids=["short", "long"]
+    ("searches", "at_least"),
+    [(150, 1_350), pytest.param(1_700, 20_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])],
+    ids=["short", "long"],
 )
-def test_no_route_breaks_a_promise(tmp_path: Path, searches: int) -> None:
+@pytest.mark.usefixtures("quick_switches")
+def test_no_route_breaks_a_promise(tmp_path: Path, searches: int, at_least: int) -> None:
     """Every route, under live edits, deletions, changes of access, promotions and rollbacks."""
     storm = Storm(tmp_path, searches)
     load(storm)
@@ -331,7 +344,7 @@ def test_no_route_breaks_a_promise(tmp_path: Path, searches: int) -> None:
     told = {"live", "canary", "ab", "shadow", "interleaved", "dual", "rolling", "on_read", "bridge"}
     assert set(storm.routes) == told
     assert min(storm.routes.values()) >= searches // 2, storm.routes
-    assert sum(storm.routes.values()) >= 9 * searches
+    assert sum(storm.routes.values()) >= at_least
 
 
 def test_the_judge_can_tell(tmp_path: Path) -> None:

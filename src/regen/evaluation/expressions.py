@@ -13,9 +13,10 @@ Nothing is ever evaluated as Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import inf
 from typing import Final, TypeAlias
 
 from regen.errors import EvaluationError
@@ -23,12 +24,17 @@ from regen.errors import EvaluationError
 Interval: TypeAlias = tuple[float, float]
 Truth: TypeAlias = bool | None
 """True, False, or None: cannot tell yet."""
+Claim: TypeAlias = tuple[str, float]
+"""A sign (``< <= > >=``) and the number that a name is said to be less or more than."""
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)%?)|(?P<name>[A-Za-z_]\w*)|(?P<sign><=|>=|==|!=|&&|\|\||[<>()]))"
 )
 _WORDS: Final = {"&&": "and", "||": "or"}
 _COMPARISONS: Final = ("<", "<=", ">", ">=", "==", "!=")
+_MIRRORED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_CONTRARY: Final = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+_EITHER: Final = {"==": ("<=", ">="), "!=": ("<", ">")}
 _DEEPEST: Final = 20
 
 
@@ -48,6 +54,20 @@ class Comparison:
     def names(self) -> Iterator[str]:
         """What must be measured."""
         return (side for side in (self.left, self.right) if isinstance(side, str))
+
+    def claims(self, name: str, *, holds: bool) -> Iterator[Claim]:
+        """What is said of a name when this holds, or fails."""
+        if name not in self.names():
+            return
+        sign = self.sign if holds else _CONTRARY[self.sign]
+        if isinstance(self.left, str) and isinstance(self.right, str):
+            yield from (("<", -inf), (">", inf))  # of a value that is not known beforehand: anything may be said
+            return
+        value = self.right if isinstance(self.right, float) else self.left
+        if sign in _EITHER:
+            yield from ((one, float(value)) for one in _EITHER[sign])
+        else:
+            yield (sign if isinstance(self.left, str) else _MIRRORED[sign]), float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,10 @@ class Joined:
         """What must be measured."""
         return (name for term in self.terms for name in term.names())
 
+    def claims(self, name: str, *, holds: bool) -> Iterator[Claim]:
+        """What is said of a name, by any term, when this holds, or fails."""
+        return (claim for term in self.terms for claim in term.claims(name, holds=holds))
+
 
 Term: TypeAlias = Comparison | Joined
 
@@ -85,8 +109,22 @@ class Condition:
         """True or False where the intervals leave no doubt, else None; a name without a value is unknown."""
         return self._term.judge(values)
 
+    def claims(self, name: str, *, holds: bool) -> Iterator[Claim]:
+        """What is said of a name when the condition holds, or fails."""
+        return self._term.claims(name, holds=holds)
+
     def __str__(self) -> str:
         return self.text
+
+
+def may_err_both_ways(claims: Iterable[Claim]) -> bool:
+    """Whether there is a truth for which a claim "it is less" and a claim "it is more" would both be wrong."""
+    said = list(claims)
+    less = [(value, sign == "<") for sign, value in said if sign in {"<", "<="}]
+    more = [(value, sign == ">") for sign, value in said if sign in {">", ">="}]
+    return any(
+        high > low or (high == low and strictly and strict) for low, strict in less for high, strictly in more
+    )  # fmt: skip
 
 
 def parse(text: str, known: Collection[str]) -> Condition:

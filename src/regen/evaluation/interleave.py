@@ -3,6 +3,8 @@
 Radlinski, Kurup, Joachims, "How does clickthrough data reflect retrieval quality?" (CIKM 2008); for more than two
 rankings Schuth, Sietsma, Whiteson, Lefortier, de Rijke, "Multileaved comparisons" (CIKM 2014). In each round every
 team, in an order drawn from the seed, places its best document that is not shown yet; the same seed, the same list.
+A click counts the less the further down it is, where what two rankings place differs less in worth and careless users
+click as often (weights of clicks raise the sensitivity: Kharitonov, Macdonald, Serdyukov, Ounis, CIKM 2015).
 
 Two things are no team's, so that a click on them says nothing: the documents that all rankings begin with alike (a coin
 would decide whose they are: noise), and what is left of a longer ranking when another one has ended (that team would
@@ -15,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
+from math import sqrt
 
 from regen.errors import EvaluationError
 from regen.evaluation.routing import unit
@@ -125,13 +128,23 @@ def common_prefix(rankings: Sequence[Sequence[str]]) -> list[str]:
 
 def outcome(
     shown: Interleaved, clicked: Collection[str], *, candidate: str = CANDIDATE, baseline: str = BASELINE
-) -> int:
-    """What one query says: 1 when its clicks prefer the candidate, -1 the baseline, 0 neither."""
-    credit = shown.credit(clicked)
+) -> float:
+    """What one query says, from 1 (its clicks prefer the candidate) to -1 (the baseline); 0 is neither.
+
+    The click at place r counts 1/√r for the team that placed the document; the sum is cut at 1 and -1. Whoever clicks
+    by place alone prefers nobody: in every round each team is as likely to have the first of the two places.
+    """
+    shown.credit(clicked)  # refuses what was not shown
     for name in (candidate, baseline):
-        if name not in credit:
+        if name not in shown.names:
             raise EvaluationError(f"no ranking is named {name!r}", hint=f"interleaved were {', '.join(shown.names)}")
-    return (credit[candidate] > credit[baseline]) - (credit[candidate] < credit[baseline])
+    wanted, sides = set(clicked), {candidate: 1.0, baseline: -1.0}
+    won = sum(
+        sides.get(team or "", 0.0) / sqrt(place)
+        for place, (doc_id, team) in enumerate(zip(shown.documents, shown.teams, strict=True), 1)
+        if doc_id in wanted
+    )
+    return max(-1.0, min(1.0, won))
 
 
 def _play(draft: _Draft, seed: str) -> None:

@@ -12,12 +12,12 @@ intervals, so a measurement is successful or failed only when the data leave no 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from regen.errors import EvaluationError
-from regen.evaluation.expressions import Condition, Truth, parse
+from regen.evaluation.expressions import Claim, Condition, Truth, may_err_both_ways, parse
 from regen.evaluation.sequential import Interval
 from regen.evaluation.tallies import ACROSS_STEPS, COUNTS, NAMES, Measurement
 
@@ -93,7 +93,20 @@ class Analysis:
         """What of ``alpha`` one name may spend: equal parts for all names, and for all steps that start anew."""
         uncertain = {self.resolved(one) for condition in self.conditions() for one in condition.names} - {*COUNTS}
         share = self.alpha / max(len(uncertain), 1)
-        return share if name in ACROSS_STEPS else share / len(self.weights)
+        if name not in ACROSS_STEPS:
+            return share / len(self.weights)
+        # An interval spends half on each edge. Where only one of the edges can lead astray, whatever the truth, either
+        # may have the whole.
+        return share if may_err_both_ways(self._claims(name)) else min(2 * share, (1 + share) / 2)
+
+    def _claims(self, name: str) -> Iterator[Claim]:
+        """What verdicts say of a metric: that a condition holds or, of one that is alone, that it fails."""
+        conditions = self.conditions()
+        for condition in conditions:
+            for said in (one for one in condition.names if self.resolved(one) == name):
+                yield from condition.claims(said, holds=True)
+                if len(conditions) == 1:
+                    yield from condition.claims(said, holds=False)
 
     def resolved(self, name: str) -> str:
         """The metric that a name of a condition means."""

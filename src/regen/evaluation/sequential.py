@@ -14,7 +14,8 @@ A state is restored by ``type(state)(**state.to_dict())``. Formulas and sources:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
@@ -22,11 +23,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regen.errors import EvaluationError
-from regen.evaluation.evidence import Floats, beta_mixture, gamma_mixture, normal_mixture, sign_mixture, two_rates
+from regen.evaluation.evidence import (
+    EdgeSide,
+    Floats,
+    beta_mixture,
+    credit_mixture,
+    gamma_mixture,
+    normal_mixture,
+    two_rates,
+)
 
 Interval: TypeAlias = tuple[float, float]
 Side: TypeAlias = Literal["baseline", "candidate"]
 
+GRADES: Final = 20
+"""Steps of a credit between nothing and the whole."""
 LOG_2: Final = float(np.log(2))
 _POINTS: Final = 33
 _ZOOMS: Final = 5
@@ -172,50 +183,72 @@ class AdaptiveMean:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """Interleaving credits, +1, 0 or -1 a query: which share of the decided queries the candidate wins.
+    """Credits of interleaved queries, from 1 to -1: which share of all credit the candidate wins.
 
-    The sign test as a mixture: exact, because a coin per query decides who places first, so that rankings of equal
-    worth win equally often. Ties are counted and weigh nothing.
+    ``wins`` and ``losses`` count whole credits, ``graded`` partial ones as (credit in ``GRADES``-ths, queries),
+    ascending. Ties are counted and weigh nothing. Exact, because a coin per query decides who places first, so that rankings of
+    equal worth win equally much. With whole credits alone it is the sign test.
     """
 
     wins: int = 0
     losses: int = 0
     ties: int = 0
+    graded: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "graded", tuple((int(grade), int(count)) for grade, count in self.graded))
 
     def update(self, credit: float) -> Preference:
-        """The state after one more query: +1 when it prefers the candidate, -1 the baseline, 0 neither."""
+        """The state after one more query: 1 when it wholly prefers the candidate, -1 the baseline, 0 neither."""
         return self.update_many([credit])
 
     def update_many(self, credits_: ArrayLike) -> Preference:
         """The state after these queries, in any order."""
-        seen = np.asarray(credits_, float).ravel()
-        wins, losses, ties = (int((seen == value).sum()) for value in (1, -1, 0))
-        if wins + losses + ties != seen.size:
-            raise EvaluationError(
-                f"interleaving credits are 1, 0 or -1, not {seen[~np.isin(seen, (1, 0, -1))][0]:g}",
-                hint="make them with regen.evaluation.interleave.outcome",
-            )
-        return Preference(self.wins + wins, self.losses + losses, self.ties + ties)
+        grades = np.rint(checked(credits_, -1.0, 1.0) * GRADES).astype(int).tolist()
+        return self._counting(Counter(grades))
+
+    def plus(self, other: Preference) -> Preference:
+        """Both together."""
+        return self._counting(other._counted())
 
     @property
     def decided(self) -> int:
         """Queries that prefer one of the two."""
-        return self.wins + self.losses
+        return self.wins + self.losses + sum(count for _, count in self.graded)
 
     @property
     def p_value(self) -> float:
         """Of "neither is preferred", two-sided."""
-        return _p_value(sign_mixture(self.wins, self.losses))
+        below, above = (float(self._evidence(0.5, side)) for side in ("below", "above"))
+        return _p_value(max(below, above) - LOG_2)
 
     def interval(self, alpha: float) -> Interval:
-        """Where the share of decided queries that the candidate wins lies, with confidence 1 - alpha."""
+        """Where the share of the credit that the candidate wins lies, with confidence 1 - alpha, half for each edge."""
+        credit = {grade / GRADES: count for grade, count in self._counted().items() if grade}
+        all_of_it = sum(abs(one) * count for one, count in credit.items())
+        won = sum(one * count for one, count in credit.items() if one > 0)
         return _interval(
-            lambda share: sign_mixture(self.wins, self.losses, share), 0.0, 1.0, self.wins, self.decided, alpha
-        )
+            lambda share: np.maximum(self._evidence(share, "above"), self._evidence(share, "below")),
+            0.0, 1.0, won, all_of_it, alpha / 2,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
+
+    def _evidence(self, share: ArrayLike, side: EdgeSide) -> Floats:
+        counted = {grade: count for grade, count in self._counted().items() if grade}
+        won = np.array([*counted]) / GRADES
+        return credit_mixture(won, np.array([*counted.values()], float), share, side)
+
+    def _counted(self) -> Counter[int]:
+        return Counter({GRADES: self.wins, -GRADES: self.losses, 0: self.ties, **dict(self.graded)})
+
+    def _counting(self, more: Mapping[int, int]) -> Preference:
+        counted = self._counted()
+        counted.update(more)
+        wins, losses, ties = (counted.pop(whole, 0) for whole in (GRADES, -GRADES, 0))
+        return Preference(wins, losses, ties, tuple(sorted(counted.items())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +315,7 @@ def _p_value(evidence: ArrayLike) -> float:
 
 
 def _interval(
-    evidence: Callable[[Floats], Floats], low: float, high: float, total: float, count: int, alpha: float
+    evidence: Callable[[Floats], Floats], low: float, high: float, total: float, count: float, alpha: float
 ) -> Interval:
     """The values that the evidence does not rule out, around the mean, to five digits and never too narrow."""
     if not 0 < alpha < 1:

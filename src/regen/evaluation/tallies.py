@@ -78,11 +78,10 @@ class Measurement:
 
     def plus(self, other: Measurement) -> Measurement:
         """Both together."""
-        mine, theirs = self.preference, other.preference
         return Measurement(
             self.baseline.plus(other.baseline),
             self.candidate.plus(other.candidate),
-            Preference(mine.wins + theirs.wins, mine.losses + theirs.losses, mine.ties + theirs.ties),
+            self.preference.plus(other.preference),
         )
 
     def next_step(self) -> Measurement:

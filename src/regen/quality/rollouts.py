@@ -297,4 +297,4 @@ def _preference(queries: Sequence[LoggedQuery]) -> Preference:
         if query.teams and len(query.teams) == len(query.returned):
             shown = Interleaved(query.returned, query.teams)
             found.append(outcome(shown, [doc for doc in query.clicked if doc in query.returned]))
-    return Preference(found.count(1), found.count(-1), found.count(0))
+    return Preference().update_many(found)

@@ -12,12 +12,13 @@ from regen.core.documents import canonical_json
 from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
 from regen.core.results import Hit
 from regen.engine.models import Models, resolve_embedding
-from regen.engine.settings import Limits
+from regen.engine.settings import USUAL_RESCORED, Limits, Migration
 from regen.engine.stores import Stores
 from regen.errors import ConfigError, DocumentError, RegenError
 from regen.ports import Embedder, Store, VectorCache
-from regen.ports.catalog import Catalog, Cost
+from regen.ports.catalog import Catalog, Cost, Generation
 from regen.ports.reranking import Encoder
+from regen.serving.rescoring import RecentVectors, Rescoring, Scorer
 
 if TYPE_CHECKING:
     from regen.serving.reranking import Reranking
@@ -92,16 +93,47 @@ def make_stores(store: Store | str, root: Path) -> Stores:
 
 
 def make_cache(
-    cache: VectorCache | str | Path | None, embedder: Embedder, root: Path, rerank: Mapping[str, Any] | None = None
+    cache: VectorCache | str | Path | None,
+    embedder: Embedder,
+    root: Path,
+    rerank: Mapping[str, Any] | None = None,
+    migration: Migration | None = None,
 ) -> VectorCache | None:
     """The embedding cache that a path names. None: nothing is made.
 
-    "auto" keeps one for a model that costs money, and for reranking by a bi-encoder, whose vectors a build may need.
+    "auto" keeps one for a model that costs money, and where searches embed what a build may need: reranking by a
+    bi-encoder, and merging two generations. Where none is kept in a file, the latter has one in memory.
     """
+    merges = migration is not None and migration.rescores
     if cache == "auto":
         fills = str((rerank or {}).get("model", "")).startswith("bi-encoder/")
-        cache = CACHE_PATH if fills or embedder.info.price_per_million_tokens > 0 else None
-    return registry.make_cache(root / cache) if isinstance(cache, str | Path) else None
+        cache = CACHE_PATH if fills or merges or embedder.info.price_per_million_tokens > 0 else None
+    if isinstance(cache, str | Path):
+        return registry.make_cache(root / cache)
+    return RecentVectors() if cache is None and merges else None
+
+
+def make_rescoring(migration: Migration, models: Models, cache: VectorCache | None, root: Path) -> Rescoring | None:
+    """What scores pending candidates by the new model; None where it shall not. Both generations may be against it."""
+    if not migration.rescores:
+        return None
+    wanted = USUAL_RESCORED if migration.rescore.texts is None else migration.rescore.texts
+
+    def scorer(live: Generation, candidate: Generation) -> Scorer | str:
+        embedder, recipe = models.embedder_for(candidate), candidate.recipe
+        if embedder.info.price_per_million_tokens > 0:
+            return f"{recipe.embedding.model} costs money for each text, and a search must not"
+        if migration.rescore.texts is None and not embedder.info.local:
+            return (
+                f"{recipe.embedding.model} runs elsewhere; `migration: {{rescore: {{texts: 20}}}}` asks it all the same"
+            )
+        if recipe.chunking != live.recipe.chunking:
+            return "the two generations cut documents into other chunks"
+        encoder = Encoder(embedder, recipe, cache)
+        reranker = registry.make_reranker(f"bi-encoder/{recipe.embedding.model}", root=root, encoder=lambda *_: encoder)
+        return Scorer(reranker, lambda hit: _embedded_text(recipe.text, hit))
+
+    return Rescoring(wanted, migration.rescore.budget_ms, scorer)
 
 
 def make_reranking(

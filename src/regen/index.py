@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from regen import registry
-from regen.assembly import make_cache, make_models, make_reranking, make_stores
+from regen.assembly import make_cache, make_models, make_reranking, make_rescoring, make_stores
 from regen.core.documents import Document
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe
@@ -118,14 +118,15 @@ class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs
         self._stores = make_stores(store, self._root)
         self._store = self._stores.configured
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
-        self._made_cache = make_cache(cache, self._models.embedder, self._root, rerank)
-        self._cache = self._made_cache if isinstance(cache, str | Path) else cache
-        self._keep_queries, self._rollout_settings = keep_queries, dict(rollout or {})
         self._migration = migration or Migration()
+        self._made_cache = make_cache(cache, self._models.embedder, self._root, rerank, self._migration)
+        self._cache = self._made_cache if cache is None or isinstance(cache, str | Path) else cache
+        self._keep_queries, self._rollout_settings = keep_queries, dict(rollout or {})
         self._promote = promote == "auto" or self._migration.bulk
         self._evaluation = evaluation
         self._join(None if filterable is None else frozenset(filterable))
         self._reader.reranking = make_reranking(rerank, alias, self._catalog, self._models, self._cache, self._root)
+        self._reader.rescoring = make_rescoring(self._migration, self._models, self._cache, self._root)
 
     def _join(self, filterable: frozenset[str] | None) -> None:
         """Put the sides that write and read together of the parts that were made."""

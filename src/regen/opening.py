@@ -10,7 +10,7 @@ from regen import registry
 from regen.assembly import CACHE_PATH, OVERRIDES
 from regen.core.documents import canonical_json
 from regen.core.priority import Priority
-from regen.engine.settings import Limits, Migration
+from regen.engine.settings import Limits, Migration, Rescore
 from regen.index import Index
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         metric=settings.metric,
         index=settings.index,
         promote=settings.migration.promote,
-        migration=Migration(**settings.migration.model_dump(include={"strategy", "pilot", "throttle", "drain"})),
+        migration=migration(settings),
         evaluation=evaluation_settings(settings),
         keep_queries=settings.usage.keep_queries,
         rollout=settings.rollout.given(),
@@ -57,6 +57,13 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         cache="auto" if part.cache is None else CACHE_PATH if part.cache else None,
         root=settings.root,
     )
+
+
+def migration(settings: Settings) -> Migration:
+    """How a generation is built, and what serves meanwhile."""
+    given = settings.migration
+    rescore = Rescore() if given.rescore is None else Rescore(**given.rescore.model_dump())
+    return Migration(**given.model_dump(include={"strategy", "pilot", "throttle", "drain"}), rescore=rescore)
 
 
 def evaluation_settings(settings: Settings) -> EvaluationSettings | None:

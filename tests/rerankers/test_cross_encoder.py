@@ -140,19 +140,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two small layers with random weights and a vocabulary of characters, saved as a model folder."""
     torch = pytest.importorskip("torch", reason="make test-all installs it")
     pytest.importorskip("sentence_transformers", reason="make test-all installs it", exc_type=ImportError)
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
-
+    transformers: Any = pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("cross-encoder")
     letters = [chr(code) for code in range(33, 127)]
     words = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     torch.manual_seed(7)
-    config = BertConfig(
+    config = transformers.BertConfig(
         vocab_size=len(words), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
         max_position_embeddings=64, num_labels=1, initializer_range=0.5,
     )  # fmt: skip
-    BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizer(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    transformers.BertTokenizer(str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
     return folder
 
 

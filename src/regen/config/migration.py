@@ -12,6 +12,13 @@ from regen.core.priority import TIERS, Tier
 DAY: Final = 86_400.0
 
 
+class RescoreSettings(Block):
+    """How many pending candidates the new model scores while a search waits. ``texts`` of None: where that is free."""
+
+    texts: int | None = Field(default=None, ge=0, le=1_000)
+    budget_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False)
+
+
 class MigrationSettings(Block):
     """How a new generation is built and made live. ``throttle``, ``pilot`` and ``drain`` of None do nothing."""
 
@@ -20,6 +27,7 @@ class MigrationSettings(Block):
     pilot: Share | None = None
     throttle: float | None = Field(default=None, gt=1, allow_inf_nan=False)
     drain: Rate | None = None
+    rescore: RescoreSettings | None = None
     priority: list[Tier] = Field(default_factory=lambda: list(TIERS))
     promote: Literal["manual", "auto"] = "manual"
 
@@ -36,6 +44,13 @@ class MigrationSettings(Block):
         if drain is not None and info.data.get("strategy") != "on_read":
             raise ValueError("goes with `strategy: on_read` only: it places what no search has returned")
         return drain
+
+    @field_validator("rescore")
+    @classmethod
+    def _of_merging(cls, rescore: RescoreSettings | None, info: ValidationInfo) -> RescoreSettings | None:
+        if rescore is not None and info.data.get("strategy") not in {"rolling", "on_read"}:
+            raise ValueError("goes with `strategy: rolling` or `on_read`: others merge no two generations")
+        return rescore
 
     @field_validator("priority")
     @classmethod

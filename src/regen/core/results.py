@@ -141,7 +141,8 @@ class Explanation:
     """Why a search answered as it did: times in milliseconds, and what the fence dropped, by reason.
 
     ``fallback`` tells why another way than the route's own was taken, None where it was not. ``rerank`` is what
-    reranking did, None where none is configured or wanted.
+    reranking did, None where none is configured or wanted. ``rescored`` is how many hits of the live generation the new
+    model has scored for a merged list.
     """
 
     route: str
@@ -153,6 +154,7 @@ class Explanation:
     dropped: dict[str, int]
     fallback: str | None = None
     rerank: Reranked | None = None
+    rescored: int = 0
 
 
 @dataclass(slots=True)

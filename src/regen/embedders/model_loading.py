@@ -130,8 +130,9 @@ def _load(source: str, device: str | None, dtype: str, hub_revision: str | None,
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the vendor's progress bar out of ours."""
-    from transformers.utils import logging  # noqa: PLC0415 - loaded by now
+    from transformers import utils  # noqa: PLC0415 - loaded by now
 
+    logging: Any = utils.logging  # its functions have no types, where it is installed
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

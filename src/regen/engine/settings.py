@@ -15,6 +15,7 @@ MERGING: Final[tuple[Strategy, ...]] = ("rolling", "on_read")
 """Those of them under which it answers for the documents that it holds."""
 
 DAY = 86_400.0
+USUAL_RESCORED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +45,40 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescore:
+    """How many pending candidates a merged search lets the new model score on the spot, and for how long at most.
+
+    None of ``texts``: as many as ``USUAL_RESCORED``, for a model that costs nothing and runs in this process.
+    """
+
+    texts: int | None = None
+    budget_ms: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.texts is not None and self.texts < 0:
+            raise ConfigError(f"migration.rescore.texts is {self.texts}", hint="0 for none; 20 is usual")
+        if not self.budget_ms > 0:
+            raise ConfigError(
+                f"migration.rescore.budget_ms is {self.budget_ms}", hint="milliseconds above 0; 50 is usual"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
     """How a generation is built beside the live one.
 
     ``auto`` is ``rebuild``. ``bulk`` is for a maintenance window: larger batches in the order of the log, no throttle,
     all of the store's upkeep, and the promotion through the gate at once. ``pilot`` is the share of the documents that
     is built and judged first. ``throttle`` is how many times as long as before the live generation's searches may take.
-    ``drain`` is how many documents a second ``on_read`` places beside those that were read; None: none.
+    ``drain`` is how many documents a second ``on_read`` places beside those that were read; None: none. ``rescore`` is
+    for ``rolling`` and ``on_read``.
     """
 
     strategy: Strategy = "auto"
     pilot: float | None = None
     throttle: float | None = None
     drain: float | None = None
+    rescore: Rescore = Rescore()
 
     def __post_init__(self) -> None:
         if self.pilot is not None and not 0 < self.pilot < 1:
@@ -68,6 +90,11 @@ class Migration:
                 f"migration.drain is {self.drain} with strategy {self.strategy}",
                 hint="a rate such as 100/min, with `strategy: on_read`",
             )
+
+    @property
+    def rescores(self) -> bool:
+        """Whether searches may embed documents before the build does."""
+        return self.strategy in MERGING and self.rescore.texts != 0
 
     @property
     def bulk(self) -> bool:

@@ -186,8 +186,8 @@ class Preference:
     """Credits of interleaved queries, from 1 to -1: which share of all credit the candidate wins.
 
     ``wins`` and ``losses`` count whole credits, ``graded`` partial ones as (credit in ``GRADES``-ths, queries),
-    ascending. Ties are counted and weigh nothing. Exact, because a coin per query decides who places first, so that rankings of
-    equal worth win equally much. With whole credits alone it is the sign test.
+    ascending. Ties are counted and weigh nothing. Exact, because a coin per query decides who places first, so that
+    rankings of equal worth win equally much. With whole credits alone it is the sign test.
     """
 
     wins: int = 0

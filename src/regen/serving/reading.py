@@ -22,6 +22,7 @@ from regen.serving.usage import UsageCounter
 
 if TYPE_CHECKING:
     from regen.serving.reranking import Reranking
+    from regen.serving.rescoring import Rescoring
 
 SearchText = str | Sequence[float] | Vector
 
@@ -71,7 +72,8 @@ class ReadSide:
     ``store_of`` and ``embedder_for`` give the store and the model of a generation. ``keep_queries`` logs every text
     that is asked for; those that are part of a rollout are logged in any case. ``on_logged`` is called when logged
     searches of a rollout were written. ``place`` is told the building generation, and the documents that were returned
-    but are not in it, of a rollout that fills it with what is read. ``memory`` is what routes keep between searches.
+    but are not in it, of a rollout that fills it with what is read. ``rescoring`` scores what a merged list lacks new
+    scores of. ``memory`` is what routes keep between searches.
     """
 
     alias: str
@@ -84,6 +86,7 @@ class ReadSide:
     on_logged: Callable[[], None] | None = None
     place: Callable[[int, list[str]], None] | None = None
     reranking: Reranking | None = None
+    rescoring: Rescoring | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     _known: dict[int, Generation] = field(default_factory=dict)
     _rollout: Rollout | None = None

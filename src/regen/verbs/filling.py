@@ -106,7 +106,24 @@ class FillingVerbs:
             self._on_read.close()
 
     def _filling_notes(self) -> list[str]:
-        return migrating.notes(self._catalog, self.alias)
+        return [*migrating.notes(self._catalog, self.alias), *self._rescoring_notes()]
+
+    def _rescoring_notes(self) -> list[str]:
+        """Whether the new model is asked about what is still pending, where two generations are merged."""
+        rollout, live = self._catalog.rollout(self.alias), self._catalog.route(self.alias).live
+        current = {item.number: item for item in self._writer.current()}
+        if rollout is None or rollout.kind not in MERGING or not {live, rollout.candidate} <= current.keys():
+            return []
+        rescoring = self._reader.rescoring
+        if rescoring is None:
+            why: str | None = "this configuration has no `migration: {strategy: rolling}`, or its rescore.texts is 0"
+        else:
+            why = rescoring.off(current[live or 0], current[rollout.candidate])
+        if why is not None:
+            return [f"{rollout.kind}: pending documents are not scored by the new model: {why}"]
+        assert rescoring is not None
+        told = f"{rollout.kind}: the best {rescoring.texts} pending hits of a search are scored by the new model"
+        return [f"{told}, as far as {rescoring.budget_ms:g} ms allow"]
 
     @property
     def _migrating(self) -> MigrationSide:

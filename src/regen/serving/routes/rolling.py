@@ -2,7 +2,8 @@
 
 Two store queries, one to each. Looks at the catalog before and after the second decide for every document which
 generation answers it: the new one if it holds the document as it is now, so one that was edited since counts as not
-migrated until its new revision is there. Old scores are brought to the new scale by ``regen.spaces.rolling``.
+migrated until its new revision is there. Old scores are brought to the new scale by ``regen.spaces.rolling``; of the
+best such documents ``serving/rescoring.py`` learns the new ones.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ def rolling(serving: Serving) -> Answered | None:
         result = replace(live, explanation=replace(live.explanation, fallback=told))
     else:
         hits = merged(serving, live.hits, found.hits, held.current)
-        result = replace(live, hits=hits, explanation=_both(live.explanation, found.explanation))
+        told = _both(live.explanation, found.explanation)
+        if found.hits:
+            hits, told = rescored(serving, hits, told)
+        result = replace(live, hits=hits, explanation=told)
     result = replace(result, hits=result.hits[: serving.asked.k])
     return Answered(result, "", (time.perf_counter() - started) * 1e3, failed=failure is not None)
 
@@ -97,6 +101,27 @@ def merged(serving: Serving, old: Sequence[Hit], new: Sequence[Hit], migrated: C
     scores = found.calibration(np.array([hit.score for hit in waiting])) + found.lean
     calibrated = [replace(hit, score=float(score)) for hit, score in zip(waiting, scores, strict=True)]
     return _in_turn(new, calibrated)
+
+
+def rescored(serving: Serving, hits: list[Hit], explanation: Explanation) -> tuple[list[Hit], Explanation]:
+    """A merged list in which the best pending hits have the score that the new model itself gives them.
+
+    They stay hits of the live generation, which has found them. Hits of equal score keep their order.
+    """
+    rescoring = serving.reader.rescoring
+    pending = [at for at, hit in enumerate(hits) if hit.generation == serving.live.number]
+    if rescoring is None or not pending:
+        return hits, explanation
+    scores, problem = rescoring.scores(
+        str(serving.asked.query), serving.live, serving.candidate, [hits[at] for at in pending]
+    )
+    if problem is not None:
+        return hits, replace(explanation, fallback=f"pending documents not rescored: {problem}")
+    scored = list(hits)
+    for at, score in zip(pending, scores.tolist(), strict=False):
+        scored[at] = replace(scored[at], score=score)
+    scored.sort(key=lambda hit: hit.score, reverse=True)
+    return scored, replace(explanation, rescored=len(scores))
 
 
 def _in_turn(first: Sequence[Hit], second: Sequence[Hit]) -> list[Hit]:

@@ -21,7 +21,8 @@ from regen.errors import ConfigError
 from regen.ports import ModelInfo, Vectors
 from regen.serving.rescoring import RecentVectors
 
-ALL = [f"d{n:03}" for n in range(60)]
+ALL = [f"d{n:03}" for n in range(30)]
+"""Few enough that the candidates of a search are all of their chunks."""
 PLENTY = Rescore(texts=1_000, budget_ms=60_000)
 
 
@@ -43,7 +44,7 @@ class Elsewhere(HashingEmbedder):
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Filling]:
-    """Sixty documents, a second generation of which a third is there, and room to score all the rest."""
+    """Thirty documents, an empty second generation, and room to score all that waits."""
     with rolling(tmp_path, PLENTY) as world:
         yield world
 
@@ -51,7 +52,7 @@ def world(tmp_path: Path) -> Iterator[Filling]:
 @contextmanager
 def rolling(root: Path, rescore: Rescore, **settings: Any) -> Iterator[Filling]:
     """An index whose second generation is empty, under the route."""
-    with filling(root, migration=Migration("rolling", rescore=rescore), **settings) as world:
+    with filling(root, len(ALL), migration=Migration("rolling", rescore=rescore), **settings) as world:
         world.create()
         world.start("rolling")
         yield world
@@ -59,12 +60,12 @@ def rolling(root: Path, rescore: Rescore, **settings: Any) -> Iterator[Filling]:
 
 def paced(world: Filling) -> None:
     """Let the depth grow to all that there is."""
-    for _ in range(6):
+    for _ in range(8):
         world.search(QUERIES[0])
 
 
 @pytest.mark.parametrize(
-    "migrated", [ALL[:1], ALL[::3], ALL[30:], ALL[:-1]], ids=["one", "third", "half", "all but one"]
+    "migrated", [ALL[:1], ALL[::3], ALL[15:], ALL[:-1]], ids=["one", "third", "half", "all but one"]
 )
 def test_whatever_is_migrated_the_new_model_decides(world: Filling, migrated: list[str]) -> None:
     """With room for every candidate the list is the complete new generation's, in any order of migration."""
@@ -74,7 +75,6 @@ def test_whatever_is_migrated_the_new_model_decides(world: Filling, migrated: li
     for found in merged.values():
         assert found.explanation.fallback is None
         assert found.explanation.rescored > 0
-        assert {hit.generation for hit in found} == {1, 2}
     world.place(ALL)
     for query, found in merged.items():
         pure = world.pure(2, query, 60)
@@ -95,7 +95,7 @@ def test_nothing_migrated_is_the_old_ranking(world: Filling) -> None:
 
 def test_what_a_search_has_embedded_is_not_embedded_again(world: Filling) -> None:
     """Searches, the background and the build together send the new model every text once (I4)."""
-    world.place(ALL[:20])
+    world.place(ALL[:10])
     for query in QUERIES * 3:
         assert world.search(query).explanation.rescored > 0
     world.index.apply()
@@ -109,7 +109,7 @@ def test_it_survives_in_the_embedding_cache(tmp_path: Path) -> None:
     """With a cache in a file another process builds with what this one has embedded for its searches."""
     cache = tmp_path / "vectors.db"
     with rolling(tmp_path, PLENTY, cache=cache) as world:
-        world.place(ALL[:20])
+        world.place(ALL[:10])
         for query in QUERIES:
             world.search(query)
         with world.open(new=True, migration=Migration("rolling"), cache=cache) as builder:
@@ -121,7 +121,7 @@ def test_it_survives_in_the_embedding_cache(tmp_path: Path) -> None:
 def test_a_slow_model_delays_nobody(tmp_path: Path) -> None:
     """The search returns while the model still works, with the merged list, and says so."""
     with rolling(tmp_path, Rescore(texts=5, budget_ms=20)) as world:
-        world.place(ALL[:20])
+        world.place(ALL[:10])
         hold = threading.Event()
 
         def wait(_call: int, texts: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ def test_a_slow_model_delays_nobody(tmp_path: Path) -> None:
 def test_a_model_that_fails_is_told(tmp_path: Path) -> None:
     """The merged list is returned as it was, with the reason (I10)."""
     with rolling(tmp_path, Rescore(texts=5, budget_ms=10_000)) as world:
-        world.place(ALL[:20])
+        world.place(ALL[:10])
 
         world.new.plan = lambda _call, texts: None if set(texts) <= {*QUERIES} else ValueError("out of order")
         found = world.search(QUERIES[0])
@@ -157,7 +157,7 @@ def test_a_model_that_fails_is_told(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_where_it_is_off_status_says_why(tmp_path: Path, model: Any, chunking: Chunking | None, told: str) -> None:
     """A model that costs money, one that runs elsewhere, and other chunks are not asked, and searches are merged."""
-    with filling(tmp_path) as world:
+    with filling(tmp_path, len(ALL)) as world:
         given: dict[str, Any] = {"embedder": model, "models": {"hashing/64": world.old, model.info.name: model}}
         if chunking is not None:
             given["chunking"] = chunking
@@ -165,7 +165,7 @@ def test_where_it_is_off_status_says_why(tmp_path: Path, model: Any, chunking: C
             world.index = index
             world.create()
             world.start("rolling")
-            world.place(ALL[:30])
+            world.place(ALL[:15])
             found = index.search(QUERIES[0], principals=UNRESTRICTED)
             assert {hit.generation for hit in found} == {1, 2}
             assert (found.explanation.rescored, found.explanation.fallback) == (0, None)

@@ -42,10 +42,10 @@ def rolling(serving: Serving) -> Answered | None:
         result = replace(live, explanation=replace(live.explanation, fallback=told))
     else:
         hits = merged(serving, live.hits, found.hits, held.current)
-        told = _both(live.explanation, found.explanation)
+        explanation = _both(live.explanation, found.explanation)
         if found.hits:
-            hits, told = rescored(serving, hits, told)
-        result = replace(live, hits=hits, explanation=told)
+            hits, explanation = rescored(serving, hits, explanation)
+        result = replace(live, hits=hits, explanation=explanation)
     result = replace(result, hits=result.hits[: serving.asked.k])
     return Answered(result, "", (time.perf_counter() - started) * 1e3, failed=failure is not None)
 

@@ -13,11 +13,13 @@
     │   ├── EmbedderContract          wrong count, wrong shape, wrong type: nothing can be trusted
     │   └── BudgetExceeded            the next call would pass the budget
     ├── StoreError                    the vector store failed
-    │   └── CollectionMissing         the collection is not there (any more)
+    │   ├── CollectionMissing         the collection is not there (any more)
+    │   └── StoreUnreachable          its server does not answer, or the connection was lost (retryable)
     ├── SpaceMismatch                 two vectors of different spaces were about to be compared (I1)
     ├── MapRefused                    a map between two spaces cannot be fitted or read
     ├── CatalogError                  the catalog failed
     │   ├── CatalogBusy               another process holds the writer lease (retryable)
+    │   ├── CatalogUnreachable        its server does not answer, or the connection was lost (retryable)
     │   ├── LeaseLost                 our lease was taken over: nothing was committed
     │   └── SchemaMismatch            the catalog is of another schema version
     ├── ForeignVectors                a collection's vectors are not of the model that it is said to be of
@@ -112,6 +114,12 @@ class CollectionMissing(StoreError):
     """The collection is not in the store (any more)."""
 
 
+class StoreUnreachable(StoreError):
+    """The store's server does not answer, or the connection to it was lost."""
+
+    retryable: ClassVar[bool] = True
+
+
 class SpaceMismatch(RegenError):
     """Two vectors of different spaces were about to be compared (I1)."""
 
@@ -128,6 +136,16 @@ class CatalogBusy(CatalogError):
     """Another process holds the writer lease."""
 
     retryable: ClassVar[bool] = True
+
+
+class CatalogUnreachable(CatalogError):
+    """The catalog's server does not answer, or the connection to it was lost.
+
+    ``unknown`` says that it was lost while a transaction was committed: whether that was is for the next run to see.
+    """
+
+    retryable: ClassVar[bool] = True
+    unknown = False
 
 
 class LeaseLost(CatalogError):

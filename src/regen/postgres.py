@@ -21,6 +21,14 @@ from regen.errors import ConfigError
 
 _FORM: Final = "postgresql://user@host:5432/database?schema=regen"
 DEFAULT_SCHEMA: Final = "regen"
+_PATIENCE: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "20",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "40000",
+}
+"""Within 40 seconds it is found out that a server's machine, or the network to it, is gone; else it takes hours."""
 _NUL, _MARK = "\0", "\1"
 _MARK_BYTE: Final = b"\1"
 
@@ -59,7 +67,7 @@ class Address:
         schema = options.pop("schema", default)
         if not schema or len(schema.encode()) > 63 or _NUL in schema:
             raise ConfigError(f"{schema!r} is not a schema's name", hint="up to 63 bytes, for example ?schema=regen")
-        query = urlencode(options, quote_via=quote)
+        query = urlencode(_PATIENCE | options, quote_via=quote)
         return cls(url, schema, urlunsplit(("postgresql", parts.netloc, parts.path, query, "")))
 
     def connect(self, *, path: tuple[str, ...] = (), autocommit: bool = False) -> psycopg.Connection[Any]:

@@ -58,11 +58,11 @@ class Observer:
         placed = connection.execute("SELECT chunks FROM placements WHERE generation = %s", [number]).fetchall()
         named = {point_id(*entry) for (chunks,) in placed for entry in unpack(bytes(chunks))}
         table = sql.Identifier(self.vectors, collection)
-        with connection.transaction():
-            try:
+        try:
+            with connection.transaction():
                 rows = connection.execute(sql.SQL("SELECT id FROM {}").format(table)).fetchall()
-            except psycopg.errors.UndefinedTable:
-                rows = []  # not made yet
+        except psycopg.errors.UndefinedTable:
+            rows = []  # not made yet
         held = {row[0] for row in rows}
         return [
             f"generation {number}: {len(held - named)} points without, {len(named - held)} placed without points"

@@ -13,7 +13,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from regen.catalog import schema
 from regen.catalog.sets import among
-from regen.errors import CatalogBusy, CatalogError
+from regen.errors import CatalogBusy, CatalogError, CatalogUnreachable
 
 
 class Collision(CatalogBusy):
@@ -84,7 +84,7 @@ def allocate(connection: Connection, name: str, count: int) -> int:
     return int(taken) - count + 1
 
 
-_COLLIDED: Final = frozenset({"40001", "40P01", "55P03"})
+COLLIDED: Final = frozenset({"40001", "40P01", "55P03"})
 """PostgreSQL's codes: serialisation failure, deadlock, lock not available."""
 
 
@@ -101,12 +101,22 @@ def translated() -> Iterator[None]:
     except OperationalError as error:
         raise _explain(error) from error
     except DBAPIError as error:
+        if error.connection_invalidated:
+            raise unreachable(error.orig) from error
         raise CatalogError(f"the catalog refused a statement: {error.orig}") from error
+
+
+def unreachable(told: object) -> CatalogUnreachable:
+    """The error for a server that does not answer (any more)."""
+    return CatalogUnreachable(
+        f"the connection to the catalog's server was lost: {str(told).strip()}",
+        hint="run the same command again when the server answers; nothing that is indexed was lost",
+    )
 
 
 def _explain(error: OperationalError) -> CatalogError:
     text = str(error.orig).strip()
-    if getattr(error.orig, "sqlstate", None) in _COLLIDED:
+    if getattr(error.orig, "sqlstate", None) in COLLIDED:
         return Collision.of(text)
     if "locked" in text or "busy" in text:
         return CatalogBusy(
@@ -118,10 +128,7 @@ def _explain(error: OperationalError) -> CatalogError:
             hint="free some disk space and run the same command again; nothing that is indexed was lost",
         )
     if error.connection_invalidated or "connection" in text:
-        return CatalogError(
-            f"the connection to the catalog's server was lost: {text}",
-            hint="run the same command again when the server answers; nothing that is indexed was lost",
-        )
+        return unreachable(text)
     if "readonly" in text or "unable to open" in text:
         return CatalogError(
             f"the catalog cannot be opened for writing: {text}", hint="check the path and its permissions"

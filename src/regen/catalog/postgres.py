@@ -25,9 +25,9 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from regen.catalog import schema
 from regen.catalog.catalog import SqlCatalog
-from regen.catalog.database import Collision, Database, allocate, translated
+from regen.catalog.database import COLLIDED, Collision, Database, allocate, translated, unreachable
 from regen.catalog.migrate import migrate, verify
-from regen.errors import CatalogError
+from regen.errors import CatalogError, CatalogUnreachable
 from regen.postgres import IDENTITY, Address, hung_up
 
 T = TypeVar("T")
@@ -74,7 +74,10 @@ def make_engine(address: Address) -> Engine:
 
 
 def _again(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, run anew after a collision, a little later each time; of a joint transaction only the whole is."""
+    """The method, run anew after a collision or a lost connection, a little later each time.
+
+    Either took the transaction back, unless the connection was lost in its commit. Of a joint one the whole is run.
+    """
 
     @wraps(method)
     def persistent(self: PostgresCatalog, *arguments: Any, **options: Any) -> Any:
@@ -82,9 +85,14 @@ def _again(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(self, *arguments, **options)
             except Collision:
+                pause = min(0.01 * 2**attempt, 0.5)
                 if self._joined or attempt == ATTEMPTS - 1:
                     raise
-                time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 0.5))  # noqa: S311 - no secret
+            except CatalogUnreachable as error:
+                pause = min(0.05 * 2**attempt, 2.0)  # a server that was restarted is back within seconds
+                if self._joined or attempt == ATTEMPTS - 1 or error.unknown:
+                    raise
+            time.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
         raise AssertionError("the last attempt returns or raises")
 
     return persistent
@@ -124,8 +132,14 @@ class PostgresCatalog(SqlCatalog):
     def writing(self, counter: str | None = None) -> Iterator[Connection]:
         """A transaction of its own, or the joint one."""
         if self._joined is None:
-            with super().writing(counter) as connection:
-                yield connection
+            over = False
+            try:
+                with super().writing(counter) as connection:
+                    yield connection
+                    over = True
+            except CatalogUnreachable as error:
+                error.unknown = over
+                raise
             return
         with translated():
             if counter is not None:
@@ -156,7 +170,7 @@ class PostgresCatalog(SqlCatalog):
             try:
                 return work(connection.connection.driver_connection)
             except psycopg.Error as error:  # the store's, which leaves it to us to run the transaction again
-                raise Collision.of(error) from error
+                raise (Collision.of(error) if error.sqlstate in COLLIDED else unreachable(error)) from error
             finally:
                 self._thread.joined = None
 
@@ -194,7 +208,7 @@ def _refuse_old(engine: Engine) -> None:
             raw: Any = connection.connection.driver_connection
             version = raw.info.server_version
     except (DBAPIError, psycopg.Error) as error:
-        raise CatalogError(
+        raise CatalogUnreachable(
             f"the catalog's PostgreSQL cannot be reached: {str(getattr(error, 'orig', error)).strip()}",
             hint="check host, port, database and user of catalog.url, and PGPASSWORD or ~/.pgpass",
         ) from error

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from regen.errors import CatalogBusy, LeaseLost
+from regen.errors import CatalogBusy, CatalogUnreachable, LeaseLost
 from regen.ports.catalog import Catalog
 from regen.ports.placements import Lease
 
@@ -69,7 +69,7 @@ class HeldLease:
                 self.lease = self._catalog.renew(self.lease, at=time.time(), seconds=self._seconds)
             except LeaseLost:
                 return  # the next commit finds out by itself, and says so
-            except CatalogBusy:
+            except (CatalogBusy, CatalogUnreachable):
                 continue
 
     def require(self) -> None:

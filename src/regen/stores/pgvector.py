@@ -104,9 +104,9 @@ class PgvectorStore(PgvectorWriter):
 
     def collections(self) -> list[str]:
         """The names of all tables that are collections, sorted."""
-        with self._connections.one() as connection:
-            found = connection.execute(COMMENTS, [self._address.schema, "r", f"{MARK}%"])
-            return sorted(row[0] for row in found)
+        asked = [self._address.schema, "r", f"{MARK}%"]
+        found = self._connections.ask("*", lambda connection: connection.execute(COMMENTS, asked).fetchall())
+        return sorted(row[0] for row in found)
 
     def close(self) -> None:
         """Close the connections."""
@@ -118,17 +118,20 @@ class PgvectorStore(PgvectorWriter):
         """The points that exist, with the very bits of their vectors."""
         layout = self._layout(collection)
         statement = f"SELECT id, vector FROM {self._table(collection)} WHERE id = ANY(%s)"  # noqa: S608 - quoted
-        with self._connections.one(collection) as connection, connection.cursor(binary=True) as cursor:
-            rows = cursor.execute(statement.encode(), [list(ids)]).fetchall()
+
+        def read(connection: psycopg.Connection[Any]) -> list[Any]:
+            with connection.cursor(binary=True) as cursor:
+                return cursor.execute(statement.encode(), [list(ids)]).fetchall()
+
+        rows = self._connections.ask(collection, read)
         return [row[0] for row in rows], decoded([row[1] for row in rows], layout.dimensions, layout.precision)
 
     def count(self, collection: str) -> int:
         """How many points there are."""
-        with self._connections.one(collection) as connection:
-            statement = f"SELECT count(*) FROM {self._table(collection)}"  # noqa: S608 - quoted
-            found = connection.execute(statement.encode()).fetchone()
-            assert found is not None
-            return int(found[0])
+        statement = f"SELECT count(*) FROM {self._table(collection)}"  # noqa: S608 - quoted
+        found = self._connections.ask(collection, lambda connection: connection.execute(statement.encode()).fetchone())
+        assert found is not None
+        return int(found[0])
 
     def scan(self, collection: str, batch: int = 4096) -> Iterator[StoredPayload]:
         """All points that stay while the scan lasts, by id, a page of at most ``batch`` at a time."""
@@ -137,8 +140,7 @@ class PgvectorStore(PgvectorWriter):
         after, beyond = "", ">="  # the empty string is an id too
         while True:
             statement = f"SELECT {columns} FROM {self._table(collection)} WHERE id {beyond} %s ORDER BY id LIMIT %s"  # noqa: S608
-            with self._connections.one(collection) as connection:
-                page = connection.execute(statement.encode(), [after, batch]).fetchall()
+            page = self._connections.ask(collection, partial(_page, statement=statement, after=after, batch=batch))
             if not page:
                 return
             after, beyond = page[-1][0], ">"
@@ -171,16 +173,19 @@ class PgvectorStore(PgvectorWriter):
         if any(clause.key not in layout.fields for clause in where):
             layout, indexed = self._known(collection, anew=True)  # another process may have added the field
         query = checked_query(collection, vector, layout.dimensions)
-        with self._connections.one(collection) as connection:
-            narrowed = condition(where, layout.fields, principals)
-            if narrowed.never or k < 1:
-                self._layout(collection, anew=True)  # a collection that is gone is said to be
-                return []
-            ef = max(IndexSettings.of(layout.index).ef, min(k, 1000))
+        narrowed = condition(where, layout.fields, principals)
+        if narrowed.never or k < 1:
+            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            return []
+        ef = max(IndexSettings.of(layout.index).ef, min(k, 1000))
+
+        def read(connection: psycopg.Connection[Any]) -> list[StoreHit]:
             if indexed and self._efs.get(connection) != ef:
                 connection.execute(f"SET hnsw.ef_search = {ef}".encode())
                 self._efs[connection] = ef
             return best(connection, self._table(collection), layout, query, k, narrowed, indexed=indexed)
+
+        return self._connections.ask(collection, read)
 
     # ── powers ──
 
@@ -235,13 +240,15 @@ class PgvectorStore(PgvectorWriter):
             held = None if anew else self._layouts.get(collection)
         if held is None or (not held[1] and time.monotonic() - held[2] > _LOOK_AGAIN_SECONDS):
             self._forget(collection)
-            with self._connections.one(collection) as connection:
-                layout = self._read(connection, collection)
-                indexed = is_indexed(connection, collection, self._table(collection))
+            layout, indexed = self._connections.ask(collection, partial(self._look, collection=collection))
             held = layout, indexed, time.monotonic()
             with self._lock:
                 self._layouts[collection] = held
         return held[:2]
+
+    def _look(self, connection: psycopg.Connection[Any], collection: str) -> tuple[Layout, bool]:
+        layout = self._read(connection, collection)
+        return layout, is_indexed(connection, collection, self._table(collection))
 
     def _layout(self, collection: str, *, anew: bool = False) -> Layout:
         return self._known(collection, anew=anew)[0]
@@ -249,6 +256,10 @@ class PgvectorStore(PgvectorWriter):
     def _forget(self, collection: str) -> None:
         with self._lock:
             self._layouts.pop(collection, None)
+
+
+def _page(connection: psycopg.Connection[Any], statement: str, after: str, batch: int) -> list[Any]:
+    return connection.execute(statement.encode(), [after, batch]).fetchall()
 
 
 def _ensure_extension(connection: psycopg.Connection[Any]) -> None:

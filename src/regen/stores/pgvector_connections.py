@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,15 @@ import stamina
 from psycopg import errors
 from sqlalchemy.pool import QueuePool
 
-from regen.errors import CollectionMissing, StoreError
+from regen.errors import CollectionMissing, StoreError, StoreUnreachable
 from regen.postgres import Address, hung_up
 
 T = TypeVar("T")
 
 _WAIT_SECONDS: Final = 30.0
 _ATTEMPTS: Final = 12
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 2.0, 2.0)
+"""Seconds between the attempts to ask a server that does not answer."""
 _PASSING: Final = (
     errors.DeadlockDetected,
     errors.SerializationFailure,
@@ -77,6 +80,17 @@ class Connections:
                 else:
                     lent.close()
 
+    def ask(self, collection: str, question: Work[T]) -> T:
+        """Run what only reads, again if the server was restarted meanwhile: it is back within seconds."""
+        for pause in _PAUSES:
+            try:
+                with self.one(collection) as connection:
+                    return question(connection)
+            except StoreUnreachable:
+                time.sleep(pause)
+        with self.one(collection) as connection:
+            return question(connection)
+
     def run(self, collection: str, statement: Work[T]) -> T:
         """Run one statement, again if others were in its way."""
         with self.one(collection) as connection:
@@ -98,18 +112,23 @@ class Connections:
 
 
 class Lent:
-    """A connection within somebody else's transaction. Whoever runs that commits it, or runs all of it again."""
+    """A connection within somebody else's transaction. Whoever runs that commits it, or runs all of it again.
+
+    So what others' transactions, or a lost connection, made fail is raised as it is.
+    """
 
     def __init__(self, connection: psycopg.Connection[Any], url: str) -> None:
         self._connection, self._url = connection, url
 
     def run(self, collection: str, statement: Work[T]) -> T:
-        """Run one statement. What others' transactions made fail is raised as it is."""
+        """Run one statement."""
         try:
             return statement(self._connection)
         except _PASSING:
             raise
         except (psycopg.Error, UnicodeEncodeError) as error:
+            if self._connection.closed:
+                raise
             raise translated(error, collection, self._url) from error
 
     def transact(self, collection: str, work: Work[T]) -> T:
@@ -180,7 +199,7 @@ def translated(error: Exception, collection: str, url: str) -> StoreError:
             f"other writers kept changing collection {collection!r} in {url}: {text}", hint="nothing is lost; run again"
         )
     if isinstance(error, psycopg.OperationalError):
-        return StoreError(
+        return StoreUnreachable(
             f"PostgreSQL at {url} cannot be reached: {text}",
             hint="check host, port, database and user of store.url, and PGPASSWORD or ~/.pgpass; then run again",
         )

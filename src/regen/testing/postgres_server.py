@@ -43,12 +43,12 @@ _SETTINGS: Final = {
 class PostgresServer:
     """One running server. ``pid`` is that of its first process: kill it, and :meth:`start` it again, as a crash would.
 
-    ``settings`` are added to postgresql.conf, for example ``{"wal_level": "logical"}``.
+    ``settings`` are added to postgresql.conf: ``{"wal_level": "logical"}``. Its folder is made in ``place``.
     """
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, place: Path | None = None) -> None:
         self._settings = _SETTINGS | (settings or {})
-        self._folder = Path(tempfile.mkdtemp(prefix="regen-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="regen-postgres-", dir=place))
         self._user = _unprivileged()
         self._names = count(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,6 +71,16 @@ class PostgresServer:
         """The process to kill when a server shall die."""
         assert self._process is not None, "the server is not running"
         return self._process.pid
+
+    @property
+    def socket(self) -> Path:
+        """The Unix socket on which the server listens."""
+        return self._folder / ".s.PGSQL.5432"
+
+    @property
+    def running(self) -> bool:
+        """Whether its first process lives: a server that cannot write its log gives up."""
+        return self._process is not None and self._process.poll() is None
 
     def url(self, database: str = "postgres") -> str:
         """The URL of a database on this server."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.acceptance.one_database import Observer
 from tests.crash.worlds import (
     QUESTIONS,
     Kind,
@@ -93,10 +94,14 @@ class Life:
     steps: Steps = field(default_factory=Steps)
     open_store: Callable[[], Store] | None = None
     open_catalog: Callable[[], Catalog] | None = None
+    url: str = ""
+    """A PostgreSQL database for catalog and vectors, instead of files in ``root``."""
 
     def run(self) -> None:
         """Live until the history's end, or until killed."""
         history, journal = worlds(self.seed, self.count), Journal(self.root / "journal")
+        if self.url:
+            self.nothing_to_collect()
         done, begun = journal.reached()
         chance = random.Random(f"{self.seed} {self.number}")
         # Either do again what was interrupted, or never come back to it: both must end well.
@@ -118,8 +123,8 @@ class Life:
         Journal(self.root / "finished").note("done", self.number)
 
     def _index(self) -> Index:
-        store = self.open_store() if self.open_store else registry.make_store(LANCE, self.root)
-        catalog = self.open_catalog() if self.open_catalog else registry.make_catalog(CATALOG, self.root)
+        store = self.open_store() if self.open_store else registry.make_store(self.url or LANCE, self.root)
+        catalog = self.open_catalog() if self.open_catalog else registry.make_catalog(self.url or CATALOG, self.root)
         source = registry.make_source({"kind": self.kind, "path": source_path(self.kind)}, self.root)
         wrap = self.steps.wrap
         return make_index(
@@ -158,6 +163,14 @@ class Life:
         assert found == clean
         if (path := self.root / "catalog.db").exists():
             assert left_over(path) == {"intents": 0, "garbage": 0, "leases": 0}
+        elif self.url:
+            self.nothing_to_collect()
+
+    def nothing_to_collect(self) -> None:
+        """In one database a crash leaves nothing behind, not even what is known as garbage."""
+        observer = Observer(self.url)
+        assert observer.torn() == []
+        assert observer.left() == {"intents": 0, "garbage": 0}
 
 
 def left_over(catalog: Path) -> dict[str, int]:
@@ -169,11 +182,11 @@ def left_over(catalog: Path) -> dict[str, int]:
     return found
 
 
-def search_until_told(root: Path, seed: int, kind: Kind, count: int) -> int:
+def search_until_told(root: Path, seed: int, kind: Kind, count: int, url: str = "") -> int:
     """Search all the time, and judge every answer by what the journal said before and after. Returns how many."""
     history, oracle, journal = worlds(seed, count), Oracle(seed), Journal(root / "journal")
     answers = 0
-    with make_index(root, seed, kind, store=LANCE, catalog=CATALOG) as index:
+    with make_index(root, seed, kind, store=url or LANCE, catalog=url or CATALOG) as index:
         while not (root / "stop").exists():
             for question in QUESTIONS:
                 before = journal.reached()[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.acceptance.generations import Held, assert_same, contents
+from tests.acceptance.one_database import Observer
 from tests.crash.life import CATALOG, LANCE, Journal, left_over
 
 from regen import registry
@@ -103,6 +104,8 @@ class Migration:
     number: int
     moments: Moments
     name: str = "recipes"
+    url: str = ""
+    """A PostgreSQL database for catalog and vectors, instead of files in ``root``."""
     _clean: dict[tuple[Wanted, int], Held] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -136,7 +139,7 @@ class Migration:
             index.apply()
             index.resume()
         result = index.apply()
-        assert index._stores.name == LANCE or result.embedded_texts == 0, "a move copies"
+        assert index._stores.name in {LANCE, self.url} or result.embedded_texts == 0, "a move copies"
 
     def _promote(self, index: Index, _history: list[World], _step: int) -> None:
         if not is_live(index):
@@ -165,6 +168,9 @@ class Migration:
             assert route.live == live.number
             assert live.completed_at is not None
             assert states["building"] + states["ready"] <= 1, states
+            if self.url:
+                assert Observer(self.url).torn() == []
+                assert Observer(self.url).left() == {"intents": 0, "garbage": 0}
             found: dict[str, str] = {}
             result = index.search("river stone", 500, principals=UNRESTRICTED)
             assert result.generation == live.number
@@ -188,7 +194,11 @@ class Migration:
         assert sum(item.state == "live" for item in complete) == 1
         for item in complete:
             assert_same(contents(index, item.number), self.clean(item.recipe, world, step))
-        assert left_over(self.root / "catalog.db") == {"intents": 0, "garbage": 0, "leases": 0}
+        if self.url:
+            assert Observer(self.url).torn() == []
+            assert Observer(self.url).left() == {"intents": 0, "garbage": 0}
+        else:
+            assert left_over(self.root / "catalog.db") == {"intents": 0, "garbage": 0, "leases": 0}
         for store in {item.store for item in index._catalog.generations()}:
             here = [item for item in current if item.store == store]
             held = set(registry.make_store(store, self.root).collections())
@@ -213,8 +223,8 @@ class Migration:
         wrap: Callable[..., Any] = steps.wrap
         index = Index(
             embedder=wrap(wanted.model(), "embedder"),
-            store=wanted.store,
-            catalog=wrap(registry.make_catalog(CATALOG, self.root), "catalog"),
+            store=self.url or wanted.store,
+            catalog=wrap(registry.make_catalog(self.url or CATALOG, self.root), "catalog"),
             chunking=wanted.chunking,
             migration=settings.Migration(pilot=0.4),
             root=self.root,

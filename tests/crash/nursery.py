@@ -29,7 +29,10 @@ from tests.crash.migrating import Migration, Moments
 from regen.catalog.sqlite import open_catalog
 from regen.testing.faults import Steps
 
-PRELOADED = ("regen.stores.lancedb", "regen.sources.files", "regen.sources.jsonl", "regen.embedders.hashing")
+PRELOADED = (
+    "regen.stores.lancedb", "regen.stores.pgvector", "regen.catalog.postgres", "regen.sources.files",
+    "regen.sources.jsonl", "regen.embedders.hashing",
+)  # fmt: skip
 _running: set[int] = set()
 
 
@@ -51,7 +54,7 @@ def _live(asked: dict[str, Any]) -> dict[str, Any]:
     root = Path(asked["root"])
     chance = random.Random(f"{asked['seed']} {asked['number']} kill")
     steps = Steps(Roulette(chance, asked["pending"], root / "killed"))
-    life = Life(root, asked["seed"], asked["kind"], asked["count"], asked["number"], steps)
+    life = Life(root, asked["seed"], asked["kind"], asked["count"], asked["number"], steps, url=asked.get("url", ""))
 
     def live() -> None:
         life.run()
@@ -68,7 +71,7 @@ def _migrate(asked: dict[str, Any]) -> dict[str, Any]:
     moments = Moments(random.Random(f"{asked['seed']} {asked['number']} kill"), asked["pending"], root / "killed")
 
     def live() -> None:
-        Migration(root, asked["seed"], asked["number"], moments, asked["script"]).run()
+        Migration(root, asked["seed"], asked["number"], moments, asked["script"], asked.get("url", "")).run()
         (root / "trace").write_text(json.dumps(moments.counts))
 
     pid = _start(live, root)
@@ -81,7 +84,7 @@ def _search(asked: dict[str, Any]) -> dict[str, Any]:
     root = Path(asked["root"])
 
     def search() -> None:
-        answers = search_until_told(root, asked["seed"], asked["kind"], asked["count"])
+        answers = search_until_told(root, asked["seed"], asked["kind"], asked["count"], asked.get("url", ""))
         (root / "answers").write_text(str(answers))
 
     pid = _start(search, root)

@@ -20,10 +20,12 @@ KINDS = ("jsonl", "files", "files", "jsonl")  # with the template of seed % 2: a
 class History:
     """One history in one folder, with the number of lives spent on it and a searcher beside them."""
 
-    def __init__(self, nursery: Nursery, root: Path, seed: int) -> None:
+    def __init__(self, nursery: Nursery, root: Path, seed: int, url: str = "") -> None:
         root.mkdir()
         self.nursery, self.root, self.lives = nursery, root, 0
-        self.about: dict[str, Any] = {"root": root, "seed": seed, "kind": KINDS[seed % 4], "count": STEPS}
+        self.about: dict[str, Any] = {
+            "root": root, "seed": seed, "kind": KINDS[seed % 4], "count": STEPS, "url": url,
+        }  # fmt: skip
         self.searcher = nursery.ask("search", **self.about)["pid"]
 
     @property

@@ -25,8 +25,9 @@ NAMED = {
 class Script:
     """One script in one folder, and the lives spent on it."""
 
-    def __init__(self, nursery: Nursery, root: Path, seed: int, name: str = "recipes") -> None:
+    def __init__(self, nursery: Nursery, root: Path, seed: int, name: str = "recipes", url: str = "") -> None:
         root.mkdir()
+        self.url = url
         self.nursery, self.root, self.seed, self.name, self.lives = nursery, root, seed, name, 0
 
     @property
@@ -38,7 +39,9 @@ class Script:
         """One life more. Where it was killed: a moment, "" for any instant, None when it came to the end."""
         killed = self.root / "killed"
         killed.unlink(missing_ok=True)
-        about = {"root": self.root, "seed": self.seed, "number": self.lives, "script": self.name}
+        about = {
+            "root": self.root, "seed": self.seed, "number": self.lives, "script": self.name, "url": self.url,
+        }  # fmt: skip
         code = self.nursery.ask("migrate", pending=pending, kill_after=kill_after, **about)["exit"]
         self.lives += 1
         words = "\n".join(path.read_text()[-6000:] for path in self.root.glob("failure-*"))

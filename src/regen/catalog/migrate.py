@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from regen.catalog.database import unreachable
 from regen.catalog.schema import SCHEMA_VERSION
 from regen.errors import CatalogError, SchemaMismatch
 
@@ -32,6 +33,8 @@ def migrate(engine: Engine, prepare: Callable[[Connection], None] | None = None)
             if version != SCHEMA_VERSION:  # another process may have been quicker
                 _upgrade(connection, version)
     except DBAPIError as error:
+        if error.connection_invalidated:
+            raise unreachable(error.orig) from error
         raise CatalogError(
             f"the catalog cannot be opened: {error.orig}",
             hint="check the path, its permissions, the free disk space, and that the file is a catalog",

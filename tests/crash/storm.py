@@ -25,7 +25,6 @@ from typing import Any, Final
 import psycopg
 from tests.acceptance.generations import assert_same, contents
 from tests.acceptance.one_database import Observer
-from tests.crash.proxy import Proxy
 from tests.crash.storm_actors import ACTORS, RECIPES, open_index, read_notes, run_actor, text_of
 from tests.crash.storm_judge import Change, Judge, changes_of, possible
 
@@ -34,6 +33,7 @@ from regen.core.documents import Document
 from regen.embedders.hashing import HashingEmbedder
 from regen.index import Index
 from regen.testing.postgres_server import PostgresServer
+from regen.testing.proxy import Proxy
 
 _SETTINGS: Final = {"max_wal_size": "64MB", "min_wal_size": "32MB", "wal_recycle": "off"}
 _PRELOADED: Final = ["tests.crash.storm_actors", "regen.catalog.postgres", "regen.stores.pgvector"]

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from regen.catalog.database import unreachable
+from regen.catalog.database import translated, unreachable
 from regen.catalog.schema import SCHEMA_VERSION
 from regen.errors import CatalogError, SchemaMismatch
 
@@ -43,7 +43,7 @@ def migrate(engine: Engine, prepare: Callable[[Connection], None] | None = None)
 
 def verify(engine: Engine) -> None:
     """Check that the catalog is of this version's schema, and change nothing. Raises SchemaMismatch."""
-    with engine.connect() as connection:
+    with translated(), engine.connect() as connection:
         version = current_version(connection)
     if version != SCHEMA_VERSION:
         found = "there is no catalog" if version is None else f"the catalog has schema {version}"

@@ -1,4 +1,9 @@
-"""A network of our own to a PostgreSQL server: connections through it can be cut, slowed down, or left hanging."""
+"""A network of our own to a server on a Unix socket: what goes through it can be cut, slowed down, or swallowed.
+
+proxy = Proxy(server.socket)                       # of regen.testing.postgres_server
+url = f"postgresql://postgres@127.0.0.1:{proxy.port}/database"
+proxy.cut(refuse=2.0)
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ class Link:
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._ends = proxy, (client, server)
+        self._client_spoke = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -48,9 +54,9 @@ class Link:
         data = source.recv(_CHUNK)
         if not data:
             return False
-        if source is self._ends[0] and not self._proxy.counted(self):
-            self._proxy.turns += 1
-        self._proxy.last = (self, source is self._ends[0])
+        from_client = source is self._ends[0]
+        self._proxy.turns += from_client and not self._client_spoke
+        self._client_spoke = from_client
         time.sleep(self._proxy.delay)
         while time.monotonic() < self._proxy.hangs_until:
             time.sleep(0.01)  # nobody is told that nothing comes any more
@@ -72,15 +78,10 @@ class Proxy:
         self.hangs_until = 0.0
         self.delay = 0.0
         self.turns = 0
-        self.last: tuple[Link | None, bool] = (None, False)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
-
-    def counted(self, link: Link) -> bool:
-        """Whether the client of this link has spoken last: what it says now is of the same turn."""
-        return self.last == (link, True)
 
     def cut(self, refuse: float = 0.0) -> None:
         """End all connections, and refuse new ones for so many seconds."""

@@ -67,7 +67,7 @@ def test_a_storm_of_ten_minutes(tmp_path: Path, small_disk: Path | None, seed: i
     told = storm(tmp_path, seed, 600, small_disk)
     print(json.dumps(told))
     assert told["wrong"] == []
-    assert told["switches"] > 5
+    assert min(told["switches"], told["generations"]) >= 2
 
 
 def test_a_full_disk(small_disk: Path | None, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.sync_memory [--documents 20000 200000]
 
-Each size runs in a process of its own. The documents are those of ``benchmarks.sync``, repeated under other ids and
-with other texts, and made while they are delivered, so that the source holds none of them.
+Each size runs in a process of its own. The documents are those of ``benchmarks.sync``, mixed into as many others
+as are wanted while they are delivered, so that the source holds none of them.
 """
 
 from __future__ import annotations
@@ -13,40 +13,17 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from benchmarks.sync import open_index
-from benchmarks.workload import ListSource, Meter, TrivialEmbedder, load
+from benchmarks.workload import Meter, MixedSource, TrivialEmbedder, load
 from rich.console import Console
 from rich.table import Table
-
-from regen.core.documents import Document
-from regen.ports import KnownStamps, ScanBatch
-
-
-class RepeatingSource(ListSource):
-    """As many documents as are asked for, made of fewer rows while they are delivered."""
-
-    def __init__(self, rows: list[dict[str, Any]], count: int) -> None:
-        super().__init__()
-        self._rows, self._count = rows, count
-
-    def scan(self, known: KnownStamps) -> Iterator[ScanBatch]:  # noqa: ARG002 - nothing to stamp
-        """Batches of 2,000."""
-        for start in range(0, self._count, 2_000):
-            yield ScanBatch([self._document(number) for number in range(start, min(start + 2_000, self._count))])
-
-    def _document(self, number: int) -> Document:
-        copy, place = divmod(number, len(self._rows))
-        row = self._rows[place]
-        return Document(f"{row['id']}/{copy}", f"{row['text']} ({copy})", row["meta"])
 
 
 def measure(count: int) -> dict[str, float]:
     """Megabytes before, and above that at the peak of each step; seconds."""
-    source, embedder = RepeatingSource(load("v1"), count), TrivialEmbedder()
+    source, embedder = MixedSource(load("v1"), count), TrivialEmbedder()
     with tempfile.TemporaryDirectory(prefix="regen-bench-") as folder:
         index = open_index(Path(folder), source, embedder)
         with Meter() as first:

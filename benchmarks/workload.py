@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import os
-import resource
 import sys
 import threading
 import time
@@ -86,11 +85,47 @@ def _peers_workload() -> Any:
     return module
 
 
+class MixedSource(ListSource):
+    """As many different documents as are asked for, made of the real ones while they are delivered.
+
+    The first are the real ones; each later one is the first half of one text and the second half of another. Of every
+    hundred one is edited when ``edited`` is set: it gets a last sentence.
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], count: int, *, edited: bool = False) -> None:
+        super().__init__()
+        self._rows, self._count, self._edited = rows, count, edited
+
+    def scan(self, known: KnownStamps) -> Iterator[ScanBatch]:  # noqa: ARG002 - nothing to stamp
+        """Batches of 2,000."""
+        for start in range(0, self._count, 2_000):
+            yield ScanBatch([self.document(number) for number in range(start, min(start + 2_000, self._count))])
+
+    def document(self, number: int) -> Document:
+        """One of the documents."""
+        turn, place = divmod(number, len(self._rows))
+        row = self._rows[place]
+        text = row["text"]
+        if turn:
+            other = self._rows[(place * 7_919 + turn * 104_729) % len(self._rows)]["text"]
+            text = f"{text[: len(text) // 2]}{other[len(other) // 2 :]} ({turn})"
+        if self._edited and number % 100 == 0:
+            text += " This sentence was added."
+        return Document(f"{row['id']}/{turn}", text, row["meta"])
+
+
 class Meter:
-    """Wall seconds, and the highest resident memory above that at the start, in MB, sampled every 5 ms."""
+    """Wall seconds, and the highest memory of each phase, in MB, sampled every 5 ms.
+
+    ``base`` and ``peak`` are resident memory of this process, its mapped files included. ``phases`` has for each phase
+    the highest of three: ``own`` (this process, without mapped files), ``resident`` (with them), and ``all`` (that of
+    this process and of those that it started, together).
+    """
 
     def __enter__(self) -> Meter:
-        self.peak = self.base = _rss_mb()
+        self.base = self.peak = process_memory(os.getpid())[1]
+        self.phases: dict[str, dict[str, float]] = {}
+        self.phase = "all"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
@@ -99,7 +134,12 @@ class Meter:
 
     def _sample(self) -> None:
         while not self._stop.wait(0.005):
-            self.peak = max(self.peak, _rss_mb())
+            own, resident = process_memory(os.getpid())
+            every = resident + sum(process_memory(child)[1] for child in _children())
+            self.peak = max(self.peak, resident)
+            known = self.phases.setdefault(self.phase, dict.fromkeys(("own", "resident", "all"), 0.0))
+            for name, now in (("own", own), ("resident", resident), ("all", every)):
+                known[name] = max(known[name], now)
 
     def __exit__(self, *_: object) -> None:
         self.seconds = time.perf_counter() - self._started
@@ -107,9 +147,29 @@ class Meter:
         self._thread.join()
 
 
-def _rss_mb() -> float:
-    with Path("/proc/self/statm").open() as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 1e6
+def process_memory(pid: int) -> tuple[float, float]:
+    """What a process holds of its own and all that is resident, in MB; nothing for one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0, 0.0
+    found = {
+        key: int(value.split()[0]) / 1e3 for key, _, value in (line.partition(":") for line in lines) if key in _RSS
+    }
+    return found.get("RssAnon", 0.0), found.get("VmRSS", 0.0)
+
+
+_RSS = {"RssAnon", "VmRSS"}
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        try:
+            found += map(int, path.read_text().split())
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            continue
+    return found
 
 
 def median(values: Sequence[float]) -> float:

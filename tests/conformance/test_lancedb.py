@@ -85,6 +85,13 @@ def test_the_index_finds_what_an_exact_scan_finds(store: LanceStore) -> None:
     assert len(set(ids_of(hits)) & {f"{at:032x}" for at in np.argsort(-exact)[:300]}) >= 297
 
 
+def test_several_graphs_find_what_one_finds(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large collection's index is several graphs, each built in the memory of one; a search walks them all."""
+    monkeypatch.setattr("regen.stores.lancedb_upkeep._PARTITION_ROWS", 700)
+    vectors = indexed(store)
+    assert recall(store, vectors) >= 0.99
+
+
 def test_points_are_found_before_the_index_holds_them(store: LanceStore) -> None:
     """New points, and points whose payload changed, leave the index and are still found, filtered and scored."""
     vectors = indexed(store)

@@ -21,8 +21,7 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys = OFF",  # rows are removed in sets by statements that know the order
     "PRAGMA wal_autocheckpoint = 8000",  # 32 MB: a checkpoint waits for the disk, so not at every thousandth page
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -32000",  # 32 MB, whatever the corpus
-    "PRAGMA mmap_size = 268435456",
+    "PRAGMA cache_size = -8000",  # 8 MB a connection, whatever the corpus; what it lacks the system's cache has
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
 Finish: TypeAlias = Callable[[], None]
-DEPTH: Final = 2
+DEPTH: Final = 1
 POLL_SECONDS: Final = 0.05
 _END: Final = object()
 

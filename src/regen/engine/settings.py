@@ -39,7 +39,7 @@ class Limits:
     priority: Priority = field(default_factory=Priority)
     keep_changes: float = 30 * DAY
     retain: float = 7 * DAY
-    batch_documents: int = 2_000
+    batch_documents: int = 1_000
     batch_bytes: int = 8_000_000
     max_batch_texts: int | None = None
 

@@ -13,7 +13,7 @@ from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult
 from regen.engine import probes
 from regen.engine.account import Account, Spent
-from regen.engine.allocations import fewer_collections
+from regen.engine.allocations import fewer_collections, give_back
 from regen.engine.control import AT_ONCE, Pace
 from regen.engine.donors import donors_for, giving_order
 from regen.engine.lease import HeldLease, new_owner, writer_lease
@@ -104,6 +104,8 @@ class WriteSide:
         with self.recorded(verb) as (result, account), fewer_collections():
             with self._logging():
                 result.documents = log()
+            if result.documents.changed >= UPKEEP_WRITES:
+                give_back()  # what many documents left behind would be there while they are embedded
             if note := self.lifecycle.follow():
                 result.notes.append(note)
             self._follow(result, account, progress, demand)
@@ -383,7 +385,10 @@ class WriteSide:
         store = self.stores.of(generation)
         if not isinstance(store, MaintainedStore):
             return []
-        return store.maintain(generation.collection, force=force)
+        done = store.maintain(generation.collection, force=force)
+        if done:
+            give_back()
+        return done
 
     def maintain_quietly(self, generation: Generation) -> list[str]:
         """The same; a store out of reach is a remark: what was asked for is done."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from regen.core.recipe import Metric
 from regen.ports import StoreHit, Vector
 from regen.stores.lancedb_layout import Layout
-from regen.stores.lancedb_upkeep import IndexSettings
+from regen.stores.lancedb_upkeep import ALL_PARTITIONS, IndexSettings
 from regen.stores.lancedb_vectors import CANDIDATES_A_HIT, MIN_CANDIDATES, cosine_with_signs, decoded, packed
 
 _HIT_COLUMNS: Final = ["id", "chunk_id", "token", "doc_id", "text"]
@@ -28,7 +28,7 @@ def best(
     if layout.precision == "binary":
         return _best_of_signs(table, layout, query, k, condition)
     search = _search(table, query).distance_type(layout.metric).select([*_HIT_COLUMNS, "_distance"]).limit(k)
-    search = search.refine_factor(index.refine).ef(max(index.ef, 2 * index.refine * k))
+    search = search.nprobes(ALL_PARTITIONS).refine_factor(index.refine).ef(max(index.ef, 2 * index.refine * k))
     found = _run(search, table, condition)
     top = _AT_ZERO_DISTANCE[layout.metric]
     return _hits(found, [top - distance for distance in found.column("_distance").to_pylist()])

@@ -15,7 +15,17 @@ from regen.errors import ConfigError
 from regen.stores.lancedb_faults import retried
 from regen.stores.lancedb_layout import Layout
 
-os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")  # else each look at an index prints a warning
+_ENGINE: Final = {
+    "LANCE_INCLUDE_VECTOR_CENTROIDS": "false",  # else each look at an index prints a warning
+    "LANCE_IO_THREADS": "4",
+    "LANCE_DEFAULT_FRAGMENT_READAHEAD": "1",
+    "LANCE_DEFAULT_BATCH_SIZE": "1024",
+    "LANCE_SHUFFLE_BATCH_BYTES": "8000000",
+}
+"""How much the engine reads ahead, for the whole process; what is set already stays. Its own defaults are for object
+stores: on a local disk they only cost memory and processor (see docs/adr/0012)."""
+for _name, _value in _ENGINE.items():
+    os.environ.setdefault(_name, _value)
 _KEEP: Final = timedelta(hours=1)
 _KEEP_FORCED: Final = timedelta(minutes=15)
 """How long a version stays after another took its place. A scan holds the version it began with, so no scan may take
@@ -25,6 +35,10 @@ _MANY_FRAGMENTS: Final = 32
 _MANY_OLD_VERSIONS: Final = 64
 _MUCH_DELETED: Final = 0.2
 _MANY_SEGMENTS: Final = 8
+_PARTITION_ROWS: Final = 100_000
+"""Points of one graph: building it needs memory for all of them at once, so the memory is that of one partition."""
+ALL_PARTITIONS: Final = 10_000
+"""More than there are: each search walks every graph. Half of four found .84 of the ten nearest, all of them .99."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,10 @@ def _index(table: Table, layout: Layout, *, force: bool) -> str | None:
 
 def _build(table: Table, layout: Layout, settings: IndexSettings) -> None:
     graph = HnswSq(
-        distance_type=layout.metric, num_partitions=1, m=settings.m, ef_construction=settings.ef_construction
+        distance_type=layout.metric,
+        num_partitions=-(-table.count_rows() // _PARTITION_ROWS),
+        m=settings.m,
+        ef_construction=settings.ef_construction,
     )
     retried(lambda: table.create_index("vector", config=graph, replace=True))
 

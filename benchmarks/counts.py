@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.workload import MixedSource, TrivialEmbedder, load
@@ -35,7 +36,7 @@ def main() -> None:
                 chunking=Chunking("whole"), root=Path(folder),
             ) as index,
         ):  # fmt: skip
-            steps = {
+            steps: dict[str, Callable[[], object]] = {
                 "load": index.sync,
                 "nothing": index.sync,
                 "edit": index.sync,

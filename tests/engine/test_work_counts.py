@@ -68,7 +68,7 @@ def test_a_first_load_makes_one_store_call_a_batch(index: Index, source: Numbere
 
 def test_a_first_load_needs_so_many_statements_a_batch(tmp_path: Path) -> None:
     """Work is done in sets: the statements grow with the batches, not with the documents."""
-    statements = []
+    statements: list[int] = []
     for batches in (5, 15):
         with opened(tmp_path / str(batches), Numbered(batches * BATCH)) as index, counted(index) as counts:
             index.sync()
@@ -107,7 +107,7 @@ def test_a_search_asks_store_and_catalog_once(index: Index) -> None:
 
 def test_a_load_holds_a_few_batches_whatever_the_corpus(tmp_path: Path) -> None:
     """Three times the documents need no more memory for Python objects than a quarter more."""
-    most = []
+    most: list[int] = []
     for batches in (10, 10, 30):  # the first one imports, caches and compiles
         folder = tmp_path / f"{len(most)}"
         with opened(folder, Numbered(batches * BATCH)) as index, counted(index, memory=True) as counts:

@@ -81,9 +81,11 @@ STORES: Final = Kind(
     "store",
     "store.url",
     {
+        "chroma": Adapter("regen.stores.chroma:ChromaStore", "chroma"),
         "lancedb": Adapter("regen.stores.lancedb:LanceStore"),
         "memory": Adapter("regen.stores.memory:MemoryStore"),
         "qdrant": Adapter("regen.stores.qdrant:QdrantStore", "qdrant"),
+        "milvus": Adapter("regen.stores.milvus:MilvusStore", "milvus"),
         "postgresql": Adapter("regen.stores.pgvector:PgvectorStore", "pgvector"),
     },
     "regen.stores",

@@ -15,8 +15,9 @@ from tests.conformance.servers import emptied, server_url
 
 from regen.errors import ConfigError, StoreError
 from regen.ports import CollectionSpec, ForeignColumns, Store, Vector
+from regen.stores.addresses import Address
 from regen.stores.qdrant import QdrantStore
-from regen.stores.qdrant_connection import Address
+from regen.stores.qdrant_connection import QDRANT
 from regen.testing.store_cases import (
     COLLECTION,
     FIELDS,
@@ -239,10 +240,10 @@ def test_urls_that_are_wrong(url: str, said: str) -> None:
 
 def test_urls(tmp_path: Path) -> None:
     """A host has Qdrant's port and no TLS unless it is said; a folder starts at the root."""
-    assert Address.of("qdrant://host", tmp_path).url == "http://host:6333"
-    assert Address.of("qdrant://host:1/base?https=true&timeout=5", tmp_path).url == "https://host:1/base"
-    assert Address.of("qdrant://[::1]", tmp_path).url == "http://[::1]:6333"
-    assert Address.of("qdrant+file://a", tmp_path).folder == tmp_path / "a"
+    assert Address.of("qdrant://host", QDRANT, tmp_path).url == "http://host:6333"
+    assert Address.of("qdrant://host:1/base?https=true&timeout=5", QDRANT, tmp_path).url == "https://host:1/base"
+    assert Address.of("qdrant://[::1]", QDRANT, tmp_path).url == "http://[::1]:6333"
+    assert Address.of("qdrant+file://a", QDRANT, tmp_path).local == tmp_path / "a"
 
 
 @pytest.mark.parametrize("index", [{"nlist": 5}, {"m": 0}, {"ef": "many"}, {"m": True}])

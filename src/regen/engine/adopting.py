@@ -47,7 +47,8 @@ def adopt(
     try:
         if not isinstance(opened, AdoptableStore):
             raise ConfigError(
-                f"foreign collections of {where} cannot be read", hint="adopt works with lancedb:// and postgresql://"
+                f"foreign collections of {where} cannot be read",
+                hint="adopt works with lancedb, postgresql, qdrant, chroma and milvus",
             )
         own = {item.collection for item in writer.current()} if ours else set()
         chosen = choose(opened, collection, own, where)

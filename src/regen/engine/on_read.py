@@ -20,6 +20,7 @@ from regen.engine.lease import HeldLease
 from regen.engine.prepare import Preparer
 from regen.engine.write import Writer
 from regen.engine.writing import WriteSide
+from regen.ports import PayloadStore
 from regen.ports.catalog import Generation
 from regen.ports.placements import Work
 
@@ -95,7 +96,11 @@ class Placer:
         side.catalog.abandon_writes(generation.number, lease.lease, at=time.time())
         donors = donors_for(generation.recipe.embedding, generation, side.current(), side.models, side.stores)
         preparer = Preparer(
-            generation.recipe, side.models.chunker_for(generation.recipe, embedder), side.catalog, donors
+            generation.recipe,
+            side.models.chunker_for(generation.recipe, embedder),
+            side.catalog,
+            donors,
+            rewrites=not isinstance(store, PayloadStore),
         )
         embedding = TextEmbedder(
             embedder, generation.recipe, spent, cache=side.cache, concurrency=side.limits.concurrency,

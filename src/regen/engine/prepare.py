@@ -93,7 +93,11 @@ class Batch:
 
 
 class Preparer:
-    """Turns work into batches for one generation. Reads catalog and store; writes nothing."""
+    """Turns work into batches for one generation. Reads catalog and store; writes nothing.
+
+    ``rewrites`` says that the store cannot update payloads alone: a document whose payload changed is written anew, its
+    vectors copied from its old points.
+    """
 
     def __init__(
         self,
@@ -102,9 +106,11 @@ class Preparer:
         reader: CatalogReader,
         donors: Sequence[Donor],
         reservations: Reservations | None = None,
+        *,
+        rewrites: bool = False,
     ) -> None:
         self._recipe, self._chunker, self._reader, self._donors = recipe, chunker, reader, donors
-        self._reservations = reservations
+        self._reservations, self._rewrites = reservations, rewrites
         self._inflight: dict[str, Slot] = {}
         self.deferred = 0  # documents with a text that somebody else is embedding: to be taken up again
 
@@ -142,6 +148,8 @@ class Preparer:
             placed=(placed.input_hash, placed.payload_hash) if placed else None,
             wanted=wanted,
         )
+        if found == "payload" and self._rewrites:
+            found = "replace"
         if placed is not None and not placed.chunks and found != "delete":
             found = "replace"  # it still has no text: its dead letter must say so for this revision too
         task = Task(work, found, wanted)
@@ -156,7 +164,7 @@ class Preparer:
             work, placed = task.work, task.work.placement
             values = self._recipe.text.values(task.metadata) if self._recipe.text.keys else ()
             task.chunks = identify(work.doc_id, pieces(work.text, cut, self._recipe.text, values))
-            rewrite = placed is None or placed.revision == REWRITE
+            rewrite = placed is None or placed.revision == REWRITE or (self._rewrites and _repays(task))
             task.keys = [text_key(chunk.digest) for chunk in task.chunks]
             diff = diff_chunks(task.chunks, b"" if rewrite or placed is None else placed.chunks)
             task.new, task.kept, task.dropped = diff.new, diff.kept, diff.dropped
@@ -165,7 +173,7 @@ class Preparer:
             if not task.chunks:
                 task.error = "the document has no text to embed"
             if task.kept and placed is not None:
-                task.repays = placed.revision == REPAY or placed.payload_hash != task.hashes[1]
+                task.repays = _repays(task)
 
     def _slots(self, tasks: Sequence[Task]) -> list[Slot]:
         """Give every new chunk a slot, of a text under way or a new one; the new ones."""
@@ -233,6 +241,12 @@ class Preparer:
             derived = donor.derive(vectors)
             for row in np.flatnonzero(usable):
                 points[ids[row]].vector = derived[row]
+
+
+def _repays(task: Task) -> bool:
+    """Whether points that the document keeps need their payload brought up to date."""
+    placed = task.work.placement
+    return placed is not None and (placed.revision == REPAY or placed.payload_hash != task.hashes[1])
 
 
 _HELD: Final = np.zeros(0, dtype=np.float32)

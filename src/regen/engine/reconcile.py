@@ -25,7 +25,7 @@ from regen.engine.pipeline import Finish, run_pipeline
 from regen.engine.prepare import Batch, Donor, Preparer, Reservations
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
-from regen.ports import Embedder, Store, VectorCache
+from regen.ports import Embedder, PayloadStore, Store, VectorCache
 from regen.ports.catalog import Catalog, Generation
 from regen.ports.placements import Range, Work
 
@@ -171,7 +171,14 @@ class Reconciler:
         reservations: Reservations | None = None,
     ) -> int:
         """Take up what is behind; how many documents were left because somebody else embeds a text of theirs."""
-        preparer = Preparer(generation.recipe, self.chunker, self.catalog, self.donors, reservations)
+        preparer = Preparer(
+            generation.recipe,
+            self.chunker,
+            self.catalog,
+            self.donors,
+            reservations,
+            rewrites=not isinstance(self.store, PayloadStore),
+        )
         total = self._total(generation, writer) if progress else 0
         stage, brake = "index" if self.pace.pilot is None else "pilot", self.pace.brake
 

@@ -130,8 +130,8 @@ class Writer:
         Points that are there hold nothing under such a key, though their documents may (a value that no field can
         hold, or a key that was not to be filterable): those are marked, so that a filter does not overlook them.
         """
-        if not isinstance(self._store, FieldStore):
-            return
+        if not isinstance(self._store, FieldStore) or not isinstance(self._store, PayloadStore):
+            return  # filters on later keys are the fence's
         added = new_fields(self._fields, (task.metadata for task in tasks if task.need != "delete"), self._filterable)
         if added:
             self._fields |= added
@@ -219,7 +219,7 @@ class Writer:
         self, store: StoreWriter, ids: list[str], rows: list[tuple[Task, int]], tokens: list[int]
     ) -> None:
         collection = self._generation.collection
-        assert isinstance(store, PayloadStore), "stores without payload updates are wrapped when they are opened"
+        assert isinstance(store, PayloadStore), "without it documents are written anew, so that nothing is kept"
         store.update_payload(collection, ids, _payload(rows, tokens, with_text=False))
 
     def _count(self, ready: Sequence[Task], committed: set[int], letters: Sequence[DeadLetter]) -> None:

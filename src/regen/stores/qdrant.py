@@ -34,9 +34,10 @@ from regen.ports import (
     Vector,
     Vectors,
 )
+from regen.stores.addresses import Address
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import EXACT, ZERO, as_unit
-from regen.stores.qdrant_connection import Address, Connection, missing
+from regen.stores.qdrant_connection import QDRANT, Connection, missing
 from regen.stores.qdrant_filters import condition
 from regen.stores.qdrant_foreign import foreign_rows
 from regen.stores.qdrant_layout import (
@@ -73,7 +74,7 @@ class QdrantStore:
 
         Raises ConfigError for the URL.
         """
-        return cls(Address.of(url, Path(root)))
+        return cls(Address.of(url, QDRANT, Path(root)))
 
     # ── collections ──
 
@@ -96,7 +97,7 @@ class QdrantStore:
     def drop(self, collection: str) -> None:
         """Remove a collection if it is there, and the aliases that point at it."""
         self._forget(collection)
-        if not self._connection.is_there or self._read(collection) is None:
+        if not self._address.is_there or self._read(collection) is None:
             return
         aliases = self._ask(collection, lambda client: client.get_collection_aliases(collection).aliases)
         self._act([_unset(item.alias_name) for item in aliases])
@@ -104,7 +105,7 @@ class QdrantStore:
 
     def collections(self) -> list[str]:
         """The names of all collections, sorted."""
-        if not self._connection.is_there:
+        if not self._address.is_there:
             return []
         return sorted(item.name for item in self._ask("*", lambda client: client.get_collections().collections))
 
@@ -239,7 +240,7 @@ class QdrantStore:
 
     def alias_target(self, alias: str) -> str | None:
         """The collection that an alias points at."""
-        if not self._connection.is_there:
+        if not self._address.is_there:
             return None
         held = self._ask(alias, lambda client: client.get_aliases().aliases)
         return next((item.collection_name for item in held if item.alias_name == alias), None)
@@ -305,7 +306,7 @@ class QdrantStore:
         with self._lock:
             held = None if anew else self._layouts.get(collection)
         if held is None or time.monotonic() - held[1] > _LOOK_AGAIN_SECONDS:
-            layout = self._read(collection) if self._connection.is_there else None
+            layout = self._read(collection) if self._address.is_there else None
             if layout is None:
                 self._forget(collection)
                 raise missing(collection, self._address.shown)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, Final, TypeVar
 
 import httpx
 import stamina
@@ -19,90 +16,30 @@ from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from regen.errors import CollectionMissing, ConfigError, StoreError
+from regen.errors import CollectionMissing, StoreError
+from regen.stores.addresses import Address, Product
+from regen.stores.shared import Shared
 
 T = TypeVar("T")
 
-SERVER: Final = "qdrant://"
-FOLDER: Final = "qdrant+file://"
-KEY_VARIABLE: Final = "QDRANT_API_KEY"
-_FORMS: Final = f"{SERVER}host:6333, {SERVER}host?https=true, {FOLDER}folder"
-_PORT: Final = 6333
+QDRANT: Final = Product("Qdrant", "qdrant", 6333, "QDRANT_API_KEY")
 _PASSING: Final = frozenset({429, 502, 503, 504})
 _ATTEMPTS: Final = 8
 _LONGEST_WAIT: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a Qdrant is. ``shown`` holds no secret."""
-
-    shown: str
-    folder: Path | None = None
-    url: str = ""
-    key_variable: str = KEY_VARIABLE
-    timeout: float = 60.0
-
-    @classmethod
-    def of(cls, url: str, root: Path) -> Address:
-        """Read ``qdrant://host[:port][?https=true&timeout=60&api_key_env=NAME]`` or ``qdrant+file://folder``.
-
-        Raises ConfigError for another form, an unknown option, or a secret in the URL.
-        """
-        if url.startswith(FOLDER) and url != FOLDER:
-            folder = (root / url.removeprefix(FOLDER)).resolve()
-            return cls(f"{FOLDER}{folder}", folder=folder)
-        try:
-            parts = urlsplit(url)
-            port = parts.port or _PORT
-            options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-        except ValueError as error:
-            raise ConfigError(f"the Qdrant URL is not understood: {error}", hint=f"valid forms: {_FORMS}") from None
-        if parts.scheme != "qdrant" or not parts.hostname:
-            raise ConfigError(f"{parts.scheme}:// without a host is no Qdrant", hint=f"valid forms: {_FORMS}")
-        if parts.username is not None or "api_key" in options:
-            raise ConfigError(
-                "the Qdrant URL holds a secret, which would be kept and shown wherever the URL is",
-                hint=f"put the key into the environment variable {KEY_VARIABLE}, or name another: ?api_key_env=NAME",
-            )
-        scheme = "https" if _flag(options.pop("https", "false")) else "http"
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        timeout, variable = _seconds(options.pop("timeout", "60")), options.pop("api_key_env", KEY_VARIABLE)
-        if options:
-            raise ConfigError(
-                f"unknown option {next(iter(options))!r} in the Qdrant URL",
-                hint="options: https=true, timeout=SECONDS, api_key_env=NAME",
-            )
-        shown = f"{SERVER}{host}:{port}{parts.path.rstrip('/')}"
-        return cls(shown, None, f"{scheme}://{host}:{port}{parts.path.rstrip('/')}", variable, timeout)
-
-
-def _flag(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ConfigError(f"https={text} in the Qdrant URL", hint="https=true or https=false")
-    return text == "true"
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < math.inf:
-        raise ConfigError(f"timeout={text} in the Qdrant URL", hint="a positive number of seconds")
-    return seconds
-
-
 @dataclass(slots=True)
 class _Folder:
-    """One open folder of this process: local mode allows no second client on it, so all stores share one."""
+    """One open folder: local mode allows no second client on it, and not two calls at once."""
 
     client: QdrantClient
     lock: threading.RLock = field(default_factory=threading.RLock)
-    users: int = 0
 
-    open: ClassVar[dict[Path, _Folder]] = {}
-    opening: ClassVar[threading.Lock] = threading.Lock()
+
+_FOLDERS: Final = Shared(
+    lambda place: _Folder(QdrantClient(path=str(place), force_disable_check_same_thread=True)),
+    lambda _, folder: folder.client.close(),
+)
 
 
 class Connection:
@@ -110,15 +47,10 @@ class Connection:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.local = address.folder is not None
+        self.local = address.local is not None
         self._client: QdrantClient | None = None
         self._folder: _Folder | None = None
         self._lock = threading.Lock()
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is anything to look at: a folder is made when something is written, not by looking."""
-        return self.address.folder is None or self.address.folder.exists()
 
     @contextmanager
     def using(self, collection: str) -> Iterator[QdrantClient]:
@@ -144,17 +76,14 @@ class Connection:
 
     def close(self) -> None:
         """Close the client, a folder's when its last user does. Idempotent."""
-        with self._lock, _Folder.opening:
+        with self._lock:
             client, folder = self._client, self._folder
             self._client = self._folder = None
-            if folder is not None:
-                folder.users -= 1
-                if folder.users == 0:
-                    assert self.address.folder is not None
-                    del _Folder.open[self.address.folder]
-                    folder.client.close()
-            elif client is not None:
-                client.close()
+        if folder is not None:
+            assert self.address.local is not None
+            _FOLDERS.let_go(self.address.local)
+        elif client is not None:
+            client.close()
 
     def _opened(self) -> QdrantClient:
         with self._lock:
@@ -164,18 +93,12 @@ class Connection:
 
     def _open(self) -> QdrantClient:
         address = self.address
-        if address.folder is None:
-            key = os.environ.get(address.key_variable)
-            headers = {"api-key": key} if key else None
+        if address.local is None:
+            headers = {"api-key": address.key} if address.key else None
             timeout = math.ceil(address.timeout)
             return QdrantClient(url=address.url, headers=headers, timeout=timeout, check_compatibility=False)
-        with _Folder.opening:
-            if address.folder not in _Folder.open:
-                client = QdrantClient(path=str(address.folder), force_disable_check_same_thread=True)
-                _Folder.open[address.folder] = _Folder(client)
-            self._folder = _Folder.open[address.folder]
-            self._folder.users += 1
-            return self._folder.client
+        self._folder = _FOLDERS.take(address.local)
+        return self._folder.client
 
 
 @contextmanager
@@ -266,7 +189,7 @@ def translated(error: Exception, collection: str, where: str) -> StoreError:
     if "already accessed by another instance" in text:
         return StoreError(
             f"{where} is open in another process, and a folder of Qdrant's local mode is for one process at a time",
-            hint=f"wait for that process, or use a server: {SERVER}host",
+            hint="wait for that process, or use a server: qdrant://host",
         )
     if isinstance(error, OSError):
         return StoreError(
@@ -281,7 +204,7 @@ def _refused(error: UnexpectedResponse, collection: str, where: str) -> StoreErr
     if error.status_code in {401, 403}:
         return StoreError(
             f"Qdrant at {where} refuses the credentials: {said}",
-            hint=f"put a key that may write into {KEY_VARIABLE}, or name its variable: ?api_key_env=NAME",
+            hint=f"put a key that may write into {QDRANT.key_variable}, or name its variable: ?api_key_env=NAME",
         )
     if error.status_code == 404:
         return missing(collection, where)

@@ -97,14 +97,13 @@ def scanned_page(records: Sequence[Record]) -> StoredPayload:
 
 
 def _metadata(record: Record) -> dict[str, Any]:
-    return {
-        column_key(PREFIX, name): _plain(value)
-        for name, value in record.items()
-        if name.startswith(PREFIX) and value is not None
-    }
+    odd = set(record["odd"])
+    return {column_key(PREFIX, name): _plain(record.get(name)) for name in record["has"] if name not in odd}
 
 
 def _plain(value: Any) -> Any:
+    if value is None:  # some stores keep no empty list
+        return []
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

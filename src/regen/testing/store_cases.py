@@ -99,9 +99,11 @@ class StoreHooks:
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         """Open a store and close it after the test."""
+        self._others: list[Store] = []
         store = self.make_store(tmp_path)
         yield store
-        store.close()
+        for opened in (store, *self._others):
+            opened.close()
 
     def lacks(self, store: Store, power: str) -> NoReturn:
         """Skip the case: the store does not have this optional power."""
@@ -112,6 +114,7 @@ class StoreHooks:
         other = self.another_handle(tmp_path)
         if other is None:
             pytest.skip(f"{type(self).__name__}: the store's data cannot be opened a second time")
+        self._others.append(other)
         return other
 
 

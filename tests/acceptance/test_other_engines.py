@@ -1,0 +1,242 @@
+"""A life of edits, a migration and its way back, moves, adoption and the living corpus on Qdrant, Chroma and Milvus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.acceptance.conftest import ListSource, never
+from tests.acceptance.generations import assert_same, contents, document, sentence
+from tests.acceptance.test_living_corpus import (
+    CHUNKING,
+    Stream,
+    assert_equals_clean_build,
+    make_index,
+    prefix_of,
+    push,
+    stream,
+    texts_in,
+)
+
+from regen import UNRESTRICTED, Chunking, Document
+from regen.embedders.hashing import HashingEmbedder
+from regen.errors import StoreError
+from regen.index import Index
+from regen.ports import AliasStore, ForeignColumns, Vectors
+from regen.testing.faults import FailAt, Steps
+from regen.testing.faulty import FaultyEmbedder
+
+__all__ = ["stream"]
+SMALL = Chunking("sentences", 16)
+DOCUMENTS = tuple(document(number, lang="en" if number % 2 else "de") for number in range(8))
+
+
+def engine(name: str, library: str, place: str) -> Any:
+    """A store of this name as a parameter: marked, and left out where its library is not installed."""
+    absent = pytest.mark.skipif(
+        find_spec(library) is None, reason=f"{library} is not installed: `make test-all` does it"
+    )
+    return pytest.param(f"{name}+file://{place}", id=name, marks=[pytest.mark.store(name), absent])
+
+
+ENGINES = [
+    engine("qdrant", "qdrant_client", "vectors"),
+    engine("chroma", "chromadb", "chroma"),
+    engine("milvus", "pymilvus", "vectors.db"),
+]
+
+
+class Place:
+    """Opens indexes on one catalog, one at a time, in any store."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder, self.source = url, folder, ListSource()
+        self.embedder = FaultyEmbedder(HashingEmbedder(64), never)
+        self.source.put(*DOCUMENTS)
+        self._open = ExitStack()
+
+    def index(self, **settings: Any) -> Index:
+        """The index, closed before it is opened anew: these stores are for one process, and one set of handles."""
+        self._open.close()
+        given: dict[str, Any] = {"catalog": "sqlite:///catalog.db", "store": self.url, "embedder": self.embedder}
+        given |= {"chunking": SMALL, "source": self.source} | settings
+        return self._open.enter_context(Index(root=self.folder, **given))
+
+    def close(self) -> None:
+        """Close it."""
+        self._open.close()
+
+
+@pytest.fixture(params=ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """An empty catalog and an empty store."""
+    place = Place(request.param, tmp_path)
+    yield place
+    place.close()
+
+
+def found(index: Index, query: str, **options: Any) -> set[str]:
+    """The ids of the documents that a search returns."""
+    return {hit.doc_id for hit in index.search(query, k=50, **options)}
+
+
+def test_documents_live_and_die(place: Place) -> None:
+    """Edits, access, filters and deletions are found, fenced and verified as on the default store."""
+    index = place.index()
+    assert index.sync().documents.added == 8
+    assert index.sync().documents.changed == 0
+    place.source.put(Document("d0", "A secret river.", {"lang": "en"}, ["team"]), document(1, lang="fr"))
+    del place.source.documents["d7"]
+    done = index.sync().documents
+    assert (done.updated, done.metadata_updated, done.deleted) == (1, 1, 1)
+    assert found(index, "river", where={"lang": "fr"}) == {"d1"}
+    assert found(index, "river", where={"lang": {"gt": "en"}}) == {"d1"}
+    assert "d0" not in found(index, "secret river")
+    assert "d0" in found(index, "secret river", principals=["team"])
+    index.upsert([Document("d0", "A secret river.", {"lang": "en"}, ["others"])])
+    assert "d0" not in found(index, "secret river", principals=["team"])
+    assert "d7" not in found(index, "number 700", principals=UNRESTRICTED)
+    report = index.verify()
+    assert report.consistent, report.details
+
+
+def test_a_migration_and_its_way_back(place: Place) -> None:
+    """A new chunking is built beside the live one, promoted, and taken back with every change made since."""
+    place.index().sync()
+    index = place.index(chunking=Chunking("sentences", 32))
+    before = len(place.embedder.calls)
+    index.apply(index.plan())
+    assert len(place.embedder.calls) > before
+    for live in (1, 2, 1):
+        if live == 2:
+            index.promote(reason="longer chunks")
+            index.upsert([Document("late", "Came after the promotion.")])
+        elif "late" in found(index, "came after the promotion"):
+            index.rollback(reason="it was worse")
+        if isinstance(index._store, AliasStore):
+            assert index._store.alias_target(index.alias) == f"regen_default_g{live}"
+    assert "late" in found(index, "came after the promotion")
+    assert index.search("river").generation == 1
+    assert index.verify().consistent
+    assert index.gc(now=True).retired == [2]
+    assert index._store.collections() == ["regen_default_g1"]
+
+
+def test_there_and_back_without_a_text(place: Place) -> None:
+    """Moves from LanceDB and back copy vectors: no text is embedded, and count, ids, payload and vectors are equal."""
+    index = place.index(store="lancedb://vectors.lance")
+    index.sync()
+    first = contents(index, 1)
+    for number, store in ((2, place.url), (3, "lancedb://others")):
+        index = place.index(store=store)
+        plan = index.plan()
+        assert "copy_vectors" in {step.action for step in plan.steps}
+        assert (plan.totals.texts_to_embed, index.apply(plan).embedded_texts) == (0, 0)
+        index.promote(reason="another store")
+        assert_same(contents(index, number), first)
+        assert index.verify().consistent
+
+
+def test_every_step_of_a_write_may_fail(place: Place) -> None:
+    """A store that fails before or after it has written leaves nothing behind that the next sync does not heal."""
+    index = place.index()
+    index.sync()
+    for at, moment in enumerate(("before store.upsert", "after store.upsert", "after store.delete")):
+        steps = Steps(FailAt(moment, StoreError("the connection was dropped")))
+        whole = index._stores.configured
+        index._stores.configured = steps.wrap(whole, "store")
+        place.source.put(Document("d3", f"{sentence(900 + at)} In turn {at}."))
+        with pytest.raises(StoreError, match="dropped"):
+            index.sync()
+        index._stores.configured = whole
+        index.sync()
+        assert "d3" in found(index, sentence(900 + at))
+        index.gc()
+        report = index.verify()
+        assert report.consistent, report.details
+
+
+def filled_qdrant(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """A collection as Qdrant's own client makes it."""
+    from qdrant_client import models
+
+    def fill(client: Any) -> None:
+        size = vectors.shape[1]
+        client.create_collection("theirs", models.VectorParams(size=size, distance=models.Distance.COSINE))
+        payloads = [{"text": text, "name": name, "lang": "en"} for name, text in zip(ids, texts, strict=True)]
+        client.upsert("theirs", models.Batch(ids=list(range(len(ids))), vectors=vectors.tolist(), payloads=payloads))
+
+    index._store._connection.call("*", fill)  # type: ignore[attr-defined]
+
+
+def filled_chroma(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """A collection as Chroma's own client makes it."""
+
+    def fill(client: Any) -> None:
+        theirs = client.create_collection("theirs", embedding_function=None)
+        theirs.upsert(ids, vectors, [{"name": name, "lang": "en"} for name in ids], texts)
+
+    index._store._connection.call("*", fill)  # type: ignore[attr-defined]
+
+
+def filled_milvus(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """A collection as Milvus's own client makes it."""
+
+    def fill(client: Any) -> None:
+        client.create_collection("theirs", dimension=vectors.shape[1], metric_type="COSINE")
+        rows = zip(ids, texts, vectors, strict=True)
+        client.insert(
+            "theirs",
+            [
+                {"id": at, "vector": vector.tolist(), "text": text, "name": name, "lang": "en"}
+                for at, (name, text, vector) in enumerate(rows)
+            ],
+        )
+
+    index._store._connection.call("*", fill)  # type: ignore[attr-defined]
+
+
+FILLED: dict[str, Callable[[Index, list[str], list[str], Vectors], None]] = {
+    "qdrant": filled_qdrant,
+    "chroma": filled_chroma,
+    "milvus": filled_milvus,
+}
+
+
+def test_adopting_what_another_program_made(place: Place) -> None:
+    """A collection that is there is taken over with ids, texts, metadata and vectors; only a sample is embedded."""
+    ids = [f"doc-{at}" for at in range(150)]
+    texts = [sentence(at) for at in range(150)]
+    vectors = place.embedder.inner.embed_documents(texts)
+    vectors = np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+    index = place.index(chunking=Chunking("whole"), source=None)
+    FILLED[place.url.partition("+")[0]](index, ids, texts, vectors)
+    result = index.adopt(place.url, collection="theirs", columns=ForeignColumns(id="name"))
+    assert result.documents == 150
+    assert sum(len(call) for call in place.embedder.calls) < 150
+    hit = index.search(texts[42], k=1, where={"lang": "en"})[0]
+    assert (hit.doc_id, hit.text) == ("doc-42", texts[42])
+    assert hit.score == pytest.approx(1.0, abs=1e-4)
+    assert index.verify().consistent
+
+
+@pytest.mark.slow  # a minute or more each
+@pytest.mark.parametrize("url", ENGINES)
+def test_the_living_corpus(stream: Stream, tmp_path: Path, url: str) -> None:
+    """A hundred commits of a real history leave the index as a clean build on the default store leaves its own."""
+    embedder = HashingEmbedder(64)
+    (tmp_path / "living").mkdir()
+    settings: dict[str, Any] = {"store": url, "catalog": "sqlite:///catalog.db", "chunking": CHUNKING}
+    with Index(embedder=embedder, root=tmp_path / "living", **settings) as index:
+        index.upsert([Document(path, text) for path, text in stream.base.items()])
+        for _, commit in prefix_of(stream, 100):
+            push(index, commit)
+        texts = texts_in(index)
+        with make_index(tmp_path / "clean", embedder) as clean:
+            clean.upsert([Document(path, text) for path, text in texts.items()])
+            assert_equals_clean_build(index, clean)

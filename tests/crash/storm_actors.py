@@ -36,7 +36,9 @@ from regen.errors import (
 from regen.index import Index
 from regen.ports.catalog import Generation
 
-ACTORS: Final = ("writer-a", "writer-b", "syncer", "builder", "searcher-all", "searcher-public")
+ACTORS: Final = (
+    "writer-a", "writer-b", "syncer", "builder", "worker-a", "worker-b", "searcher-all", "searcher-public",
+)  # fmt: skip
 RECIPES: Final = {16: (0, Chunking("sentences", 16)), 40: (7, Chunking("sentences", 40))}
 """Seed of the model and chunking, by the largest chunk: two spaces."""
 EXPECTED: Final = (
@@ -89,7 +91,8 @@ class Actor:
 
     def live(self) -> None:
         """Go on until killed."""
-        work = {"writer": self.write, "syncer": self.sync, "builder": self.build, "searcher": self.search}
+        work = {"writer": self.write, "syncer": self.sync, "builder": self.build, "worker": self.help,
+                "searcher": self.search}  # fmt: skip
         step = work[self.name.split("-")[0]]()
         while True:
             try:
@@ -154,6 +157,16 @@ class Actor:
                     index.sync(allow_mass_delete=True)
 
                 self.change(doc, version, state, act)
+                yield
+
+    def help(self) -> Iterator[None]:
+        """Take a share of whatever is behind."""
+        with open_index(self.url, self.root) as index:
+            while True:
+                done = index.work(until_idle=True, lease=3.0)
+                if done.documents:
+                    self.notes.add(worked=done.documents, ranges=done.ranges)
+                time.sleep(0.1)
                 yield
 
     def build(self) -> Iterator[None]:

@@ -249,12 +249,12 @@ def full(catalog: Catalog) -> None:
 
 
 def everything(catalog: Any) -> dict[str, list[Any]]:
-    """All rows of all tables but leases."""
+    """All rows of all tables that are copied."""
     with catalog.reading() as connection:
         return {
             name: sorted(map(tuple, connection.execute(select(table)).fetchall()), key=repr)
             for name, table in schema.metadata.tables.items()
-            if name != "leases"
+            if name not in {"leases", "text_claims", "workers"}
         }
 
 

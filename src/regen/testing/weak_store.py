@@ -7,7 +7,7 @@ upkeep. What may go wrong, each from what a real store was seen to do (docs/adr/
 
 - ``stale``: a read shows the collection as it was up to so many writes ago; deleted points come back for a while;
 - ``partial``: a share of the writes and deletes do a part of their batch, and then raise StoreError;
-- ``doubled``: a share of the points of a batch is there twice, and counted, scanned and found so;
+- ``doubled``: a share of a batch is there twice until the store settles, and is counted, scanned and found so;
 - ``dangling``: an alias outlives its collection, and names what is not there;
 - ``delay``: an alias is seen where it was for so many reads after it was set.
 
@@ -56,6 +56,7 @@ class WeakStore:
         with self._lock:
             self._weak = Weakness()
             self._past.clear()
+            self._doubled.clear()
 
     # ── the port ──
 

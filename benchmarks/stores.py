@@ -1,0 +1,228 @@
+"""Each store through regen beside its own client in the same run: writes, searches and recall, as ratios.
+
+    python -m benchmarks.stores [--stores lancedb,qdrant] [--points 20000] [--json FILE]
+
+The same unit vectors in clusters, 384 numbers each, go through regen's adapter and through the vendor's client with the
+same index settings and nothing else: no payload but an id, no filter, no access. Targets: 10 % on writes, 15 % or 1 ms
+on searches. Random Gaussian vectors would break every graph index, so recall is measured on the clusters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from regen.ports import CollectionSpec, MaintainedStore, Payload, Points, Vectors
+from regen.registry import make_store
+
+DIMENSIONS, BATCH, QUERIES, K = 384, 500, 100, 10
+WRITE_TARGET, SEARCH_TARGET, SEARCH_SLACK_MS = 1.10, 1.15, 1.0
+URLS = {
+    "lancedb": ("lancedb", "lancedb://regen.lance"),
+    "qdrant": ("qdrant_client", "qdrant+file://regen"),
+    "chroma": ("chromadb", "chroma+file://regen"),
+    "milvus": ("pymilvus", "milvus+file://regen.db"),
+}
+
+
+def clustered(count: int, seed: int) -> Vectors:
+    """Unit vectors around two hundred centres: what embeddings look like to an index."""
+    centres = np.random.default_rng(0).standard_normal((200, DIMENSIONS))
+    generator = np.random.default_rng(seed)
+    vectors = centres[generator.integers(0, 200, count)] + 0.5 * generator.standard_normal((count, DIMENSIONS))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def points(vectors: Vectors, start: int, end: int) -> Points:
+    """A batch as the engine writes it."""
+    count = end - start
+    ids = [f"{at:032x}" for at in range(start, end)]
+    texts = [f"text {at}" for at in range(start, end)]
+    payload = Payload(ids, [1] * count, ids, texts, [0] * count, [1] * count, [{}] * count, [None] * count)
+    return Points(ids, vectors[start:end], payload)
+
+
+Bare = Callable[[Path], tuple[Callable[[int, int], None], Callable[[], None], Callable[[Any], list[int]]]]
+"""A folder -> how to write rows, how to build what a search needs, how to search for the best rows."""
+
+
+def bare_lancedb(vectors: Vectors) -> Bare:
+    """LanceDB's own table."""
+
+    def opened(folder: Path) -> Any:
+        import lancedb
+        import pyarrow as pa
+
+        kind = pa.list_(pa.float32(), DIMENSIONS)
+        fields = [pa.field("id", pa.string(), nullable=False), pa.field("vector", kind)]
+        table = lancedb.connect(str(folder / "bare.lance")).create_table("bare", schema=pa.schema(fields))
+
+        def write(start: int, end: int) -> None:
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(vectors[start:end])), DIMENSIONS)
+            rows = pa.table({"id": [str(at) for at in range(start, end)], "vector": flat}, schema=pa.schema(fields))
+            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+        def search(query: Any) -> list[int]:
+            asked: Any = table.search(query)
+            found = asked.distance_type("dot").limit(K).select(["id", "_distance"]).to_arrow()
+            return [int(name) for name in found.column("id").to_pylist()]
+
+        return write, lambda: None, search
+
+    return opened
+
+
+def bare_qdrant(vectors: Vectors) -> Bare:
+    """Qdrant's own client, in a folder."""
+
+    def opened(folder: Path) -> Any:
+        from qdrant_client import QdrantClient, models
+
+        client = QdrantClient(path=str(folder / "bare"))
+        client.create_collection("bare", models.VectorParams(size=DIMENSIONS, distance=models.Distance.DOT))
+
+        def write(start: int, end: int) -> None:
+            client.upsert("bare", models.Batch(ids=list(range(start, end)), vectors=vectors[start:end].tolist()))
+
+        def search(query: Any) -> list[int]:
+            return [int(point.id) for point in client.query_points("bare", query.tolist(), limit=K).points]
+
+        return write, lambda: None, search
+
+    return opened
+
+
+def bare_chroma(vectors: Vectors) -> Bare:
+    """Chroma's own client, in a folder."""
+
+    def opened(folder: Path) -> Any:
+        import chromadb
+
+        settings = chromadb.config.Settings(anonymized_telemetry=False)
+        client = chromadb.PersistentClient(str(folder / "bare"), settings=settings)
+        graph = {"space": "ip", "max_neighbors": 16, "ef_construction": 128, "ef_search": 128}
+        held = client.create_collection("bare", configuration={"hnsw": graph}, embedding_function=None)
+
+        def write(start: int, end: int) -> None:
+            held.upsert([str(at) for at in range(start, end)], vectors[start:end])
+
+        def search(query: Any) -> list[int]:
+            return [int(name) for name in held.query(query[None, :], n_results=K, include=[])["ids"][0]]
+
+        return write, lambda: None, search
+
+    return opened
+
+
+def bare_milvus(vectors: Vectors) -> Bare:
+    """Milvus's own client, in a file."""
+
+    def opened(folder: Path) -> Any:
+        from pymilvus import DataType, MilvusClient
+
+        client = MilvusClient(str(folder / "bare.db"))
+        schema = MilvusClient.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSIONS)
+        index = client.prepare_index_params()
+        graph = {"M": 16, "efConstruction": 128}
+        index.add_index("vector", index_type="HNSW", metric_type="IP", params=graph)
+        client.create_collection("bare", schema=schema, index_params=index)
+
+        def write(start: int, end: int) -> None:
+            client.upsert("bare", [{"id": at, "vector": vectors[at].tolist()} for at in range(start, end)])
+
+        def search(query: Any) -> list[int]:
+            told = {"metric_type": "IP", "params": {"ef": 128}}
+            return [int(hit["id"]) for hit in client.search("bare", [query.tolist()], limit=K, search_params=told)[0]]
+
+        return write, lambda: None, search
+
+    return opened
+
+
+BARE = {"lancedb": bare_lancedb, "qdrant": bare_qdrant, "chroma": bare_chroma, "milvus": bare_milvus}
+
+
+def through_regen(url: str, vectors: Vectors) -> Bare:
+    """A store through the adapter of regen."""
+
+    def opened(folder: Path) -> Any:
+        store = make_store(url, folder)
+        store.create("g1", CollectionSpec(DIMENSIONS, index={"min_rows": 1_000_000} if "lancedb" in url else {}))
+
+        def built() -> None:
+            if isinstance(store, MaintainedStore):
+                store.maintain("g1")
+
+        def search(query: Any) -> list[int]:
+            return [int(hit.point_id, 16) for hit in store.search("g1", query, K)]
+
+        return lambda start, end: store.upsert("g1", points(vectors, start, end)), built, search
+
+    return opened
+
+
+def measured(bare: Bare, count: int, queries: Vectors, best: list[set[int]]) -> dict[str, float]:
+    """Rows a second, p50 and p95 of a search in ms, recall@10."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        write, build, search = bare(Path(folder))
+        started = time.perf_counter()
+        for start in range(0, count, BATCH):
+            write(start, min(start + BATCH, count))
+        rate = count / (time.perf_counter() - started)
+        build()
+        search(queries[0])
+        took, found = [], 0
+        for query, wanted in zip(queries, best, strict=True):
+            started = time.perf_counter()
+            hits = search(query)
+            took.append(1000 * (time.perf_counter() - started))
+            found += len(wanted.intersection(hits))
+    p50, p95 = np.percentile(took, [50, 95])
+    return {"rows_per_s": rate, "p50_ms": float(p50), "p95_ms": float(p95), "recall": found / (K * len(queries))}
+
+
+def main() -> None:
+    """Measure and print; misses are printed as misses."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stores", default=",".join(URLS))
+    parser.add_argument("--points", type=int, default=20_000)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    vectors, queries = clustered(arguments.points, 1), clustered(QUERIES, 2)
+    best = [set(np.argsort(-(vectors @ query))[:K].tolist()) for query in queries]
+    results: dict[str, Any] = {}
+    table = Table("store", "rows/s", "p50 / p95 ms", "recall", "writes ×", "search ×", "")
+    for name in arguments.stores.split(","):
+        library, url = URLS[name]
+        if find_spec(library) is None:
+            table.add_row(name, *["–"] * 5, f"{library} is not installed")
+            continue
+        own = measured(BARE[name](vectors), arguments.points, queries, best)
+        ours = measured(through_regen(url, vectors), arguments.points, queries, best)
+        writes, search = own["rows_per_s"] / ours["rows_per_s"], ours["p50_ms"] / own["p50_ms"]
+        slow = search > SEARCH_TARGET and ours["p50_ms"] - own["p50_ms"] > SEARCH_SLACK_MS
+        misses = [word for word, missed in (("writes", writes > WRITE_TARGET), ("search", slow)) if missed]
+        verdict = f"MISS: {', '.join(misses)}" if misses else "met"
+        results[name] = {"bare": own, "regen": ours, "writes_ratio": writes, "search_ratio": search, "misses": misses}
+        spread = f"{ours['p50_ms']:.1f} / {ours['p95_ms']:.1f}"
+        rate = f"{ours['rows_per_s']:,.0f}"
+        table.add_row(name, rate, spread, f"{ours['recall']:.3f}", f"{writes:.2f}", f"{search:.2f}", verdict)
+    Console().print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"points": arguments.points, "stores": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -58,6 +58,7 @@ from regen.verbs.insight import InsightVerbs
 from regen.verbs.queries import QueryVerbs
 from regen.verbs.rollouts import ROLLOUT_QUERIES, RolloutVerbs
 from regen.verbs.searching import SearchVerbs
+from regen.verbs.service import ServiceVerbs
 from regen.verbs.working import WorkVerbs
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ if TYPE_CHECKING:
     from regen.quality.settings import EvaluationSettings
 
 
-class Index(SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs, InsightVerbs, WorkVerbs):
+class Index(
+    SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs, InsightVerbs, WorkVerbs, ServiceVerbs
+):
     """A vector index kept in step with its documents.
 
     Safe to use from several threads; of several processes on one catalog one writes at a time, the others wait, but

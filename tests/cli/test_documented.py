@@ -18,7 +18,7 @@ VERBS: dict[str, typer.core.TyperCommand] = COMMAND.commands  # type: ignore[att
 PROMISED = [
     "init", "doctor", "plan", "apply", "sync", "search", "status", "history", "verify", "gc", "retry", "restore",
     "replay", "promote", "rollback", "adopt", "demo", "evaluate", "rollout", "feedback", "pause", "resume", "monitor",
-    "queries", "catalog", "worker", "serve",
+    "queries", "catalog", "worker", "serve", "keys",
 ]  # fmt: skip
 SHARED = {"--config", "--json", "--debug", "--help"}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from regen.catalog.auditing import Audits
+from regen.catalog.callers import Callers
 from regen.catalog.documents import DocumentLog
 from regen.catalog.evaluations import Evaluations
 from regen.catalog.generations import Generations
 from regen.catalog.insight import Insight
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
+from regen.catalog.requests import Requests
 from regen.catalog.rerankers import Rerankers
 from regen.catalog.rollouts import Rollouts
 from regen.catalog.usage import Usage
@@ -29,5 +31,7 @@ class SqlCatalog(
     Rerankers,
     Insight,
     Workers,
+    Callers,
+    Requests,
 ):
     """Implements ``regen.ports.catalog.Catalog``."""

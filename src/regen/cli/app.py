@@ -14,6 +14,7 @@ from regen.cli import (
     demo,
     evaluating,
     inspection,
+    keys,
     monitoring,
     pausing,
     queries,
@@ -46,7 +47,7 @@ for panel, verbs in {
     KEEPING: (syncing.sync, syncing.plan, syncing.apply, pausing.pause, pausing.resume, working.worker),
     SWITCHING: (queries.queries, evaluating.evaluate, switching.promote, rollouts.rollout, switching.rollback),
     ASKING: (searching.search, rollouts.feedback, inspection.status, inspection.history),
-    SERVING: (serving.serve,),
+    SERVING: (serving.serve, keys.keys),
     REPAIRING: (
         upkeep.verify,
         upkeep.gc,

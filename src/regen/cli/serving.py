@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
     from regen.config.server import ServerSettings
 
 
+class LogForm(Enum):
+    """The forms of the server's log."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
 @verb
 def serve(
     session: Session,
@@ -24,6 +33,10 @@ def serve(
     ] = None,
     port: Annotated[
         int | None, typer.Option("--port", "-p", metavar="N", min=0, max=65_535, help="Default: server.port, 8321.")
+    ] = None,
+    log: Annotated[
+        LogForm | None,
+        typer.Option("--log", help="How each request and run is told on standard error. Default: text on a terminal."),
     ] = None,
 ) -> None:
     """Serve the index over HTTP until Ctrl-C or SIGTERM; other machines are let in once there are keys."""
@@ -37,7 +50,13 @@ def serve(
     settings = load_settings(session.config).server
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     with session.index() as index, _signals_end_quietly():
-        listen(index, settings, lambda url, warnings: _tell(session, settings, url, warnings))
+        as_text = sys.stderr.isatty() if log is None else log is LogForm.TEXT
+        listen(
+            index,
+            settings,
+            "text" if as_text else "json",
+            lambda url, warnings: _tell(session, settings, url, warnings),
+        )
 
 
 def _tell(session: Session, settings: ServerSettings, url: str, warnings: list[str]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from regen.core.results import Progress
     from regen.index import Index
 
+_OPERATIONS = frozenset(
+    {"adopt", "apply", "gc", "pause", "promote", "replay", "restore", "resume", "retry", "rollback"}
+)
 PLAIN = {"✓": "ok", "✗": "FAILED", "·": "|", "…": "...", "→": "->", "–": "-", "█": "#", "−": "-"}
 
 
@@ -33,14 +36,33 @@ class Session:
     config: Path
     json: bool = False
     debug: bool = False
+    verb: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def index(self) -> Iterator[Index]:
-        """Open the index that the configuration describes, and close it afterwards."""
+        """Open the index that the configuration describes, and close it afterwards. Operators' actions are audited."""
         from regen.opening import open as open_index  # noqa: PLC0415 - heavy; only when a verb runs
 
-        with open_index(self.config) as index:
+        with open_index(self.config) as index, self._audited(index):
             yield index
+
+    @contextmanager
+    def _audited(self, index: Index) -> Iterator[None]:
+        if not is_operation(self.verb, self.arguments):
+            yield
+            return
+        outcome = "done"
+        try:
+            yield
+        except typer.Exit as end:
+            outcome = f"ended with {end.exit_code}"
+            raise
+        except BaseException as error:
+            outcome = f"{type(error).__name__}: {error.message if isinstance(error, RegenError) else error}"
+            raise
+        finally:
+            index.audit(self.verb, origin="command line", outcome=outcome, **told_arguments(self.arguments))
 
     def answer(self, data: dict[str, Any], lines: Iterable[Text | str]) -> None:
         """Give the verb's answer on standard output: one JSON object on one line, or readable lines."""
@@ -100,6 +122,25 @@ class Session:
         if self.json:
             self.emit({"error": error_data(error)})
         show(error_lines(error), error=True)
+
+
+def is_operation(verb: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether a verb changes how an index is run, so that who did it must be on record."""
+    if verb == "keys":
+        return str(arguments["action"].value) != "list"
+    if verb == "rollout":
+        return any(value for name, value in arguments.items() if name != "reason")
+    return verb in _OPERATIONS or (verb == "verify" and bool(arguments["repair"]))
+
+
+def told_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, as JSON can hold them."""
+    plain = {name: getattr(value, "value", value) for name, value in arguments.items()}
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in plain.items()
+        if value not in (None, False, [])
+    }
 
 
 def show(lines: Iterable[Text | str], *, error: bool = False) -> None:

@@ -38,7 +38,8 @@ def verb(function: Callable[Concatenate[Session, P], None]) -> Callable[..., Non
     @wraps(function)
     def command(**given: Any) -> None:
         config, as_json, debug = (given.pop(name) for name, _, _ in _SHARED)
-        session = Session(config, json=as_json, debug=debug or bool(os.environ.get("REGEN_DEBUG")))
+        debug = debug or bool(os.environ.get("REGEN_DEBUG"))
+        session = Session(config, json=as_json, debug=debug, verb=function.__name__, arguments=given)
         session.run(lambda: call(session, **given))
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

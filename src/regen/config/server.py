@@ -53,6 +53,15 @@ class JwtSettings(Block):
         return jwks
 
 
+class EventFields(Block):
+    """Which columns of a changed row are a document's id, text, access list and version; the others are metadata."""
+
+    id: Name = "id"
+    text: Name = "text"
+    access: Name = "access"
+    version: Name = "version"
+
+
 class ServerSettings(Block):
     """How ``regen serve`` listens, whom it lets in, and how much it takes.
 
@@ -65,6 +74,7 @@ class ServerSettings(Block):
     rate_limit: Rate = 100.0
     max_body: int = Field(default=16 * MEGABYTE, ge=1_000)
     jwt: JwtSettings | None = None
+    events: EventFields = Field(default_factory=EventFields)
     tenant: Name | None = None
     session: Duration = 8 * 3_600.0
     stop_within: Duration = 20.0

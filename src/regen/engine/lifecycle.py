@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,21 +10,13 @@ from typing import TypeAlias
 
 from regen.core.results import GcReport, PauseResult, SwitchResult
 from regen.core.transition import without_credentials
+from regen.engine.acting import actor
 from regen.engine.joint import Joint
 from regen.engine.stores import UNREACHABLE, Stores
 from regen.errors import AliasMoved, NotFound, NotPromotable
 from regen.ports import AliasStore
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
 from regen.ports.transactions import StoreWriter
-
-
-def actor() -> str:
-    """Who does it: user and host, for the alias's history."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -58,6 +58,10 @@ class WriteSide:
             writer_lease(self.catalog, f"index {self.alias}", self._owner, wait=self.limits.lease_wait),
         ):
             yield
+
+    def appending(self) -> AbstractContextManager[None]:
+        """The same, for who only appends and lets others reconcile."""
+        return self._logging()
 
     @contextmanager
     def lease(self, generation: Generation) -> Iterator[HeldLease]:

@@ -20,6 +20,7 @@ from regen.ports.insight import InsightReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
 from regen.ports.reranking import RerankReader, RerankWriter
 from regen.ports.rollouts import RolloutReader, RolloutWriter
+from regen.ports.service import ServiceReader, ServiceWriter
 from regen.ports.workers import WorkerReader, WorkerWriter
 
 GenerationState: TypeAlias = Literal["building", "ready", "live", "retained", "retired", "aborted"]
@@ -160,7 +161,7 @@ class PastState:
     version: str | None = None
 
 
-class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, WorkerReader, Protocol):
+class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, WorkerReader, ServiceReader, Protocol):
     """All questions; no method changes anything."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -289,7 +290,7 @@ class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, Wor
         ...
 
 
-class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, Protocol):
+class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, ServiceWriter, Protocol):
     """The questions and the writes. Every write is one transaction."""
 
     def log(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from regen.core.results import Progress, SyncResult
 from regen.engine import probes
-from regen.engine.lifecycle import actor
+from regen.engine.acting import actor
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import AliasMoved, EvaluationError, NotPromotable
 from regen.evaluation.judged import JudgedCollection

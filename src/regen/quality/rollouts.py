@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from regen.engine.lifecycle import actor
+from regen.engine.acting import actor
 from regen.errors import AliasMoved, ConfigError, NotFound, NotPromotable
 from regen.evaluation.interleave import Interleaved, outcome
 from regen.evaluation.latencies import Latencies

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from regen.config.server import ServerSettings
 from regen.index import Index
 from regen.server import problems
+from regen.server.requests import Accompanied, LimitedBody
 from regen.server.routes import ROUTERS
 from regen.server.service import Service
 
@@ -40,6 +41,8 @@ def create_app(index: Index, settings: ServerSettings | None = None) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
+    app.add_middleware(LimitedBody, most=service.settings.max_body)
+    app.add_middleware(Accompanied, metrics=service.metrics)
     for router in ROUTERS:
         app.include_router(router)
     if importlib.util.find_spec("regen.server.console") is not None:

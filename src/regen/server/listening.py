@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 
@@ -11,7 +10,9 @@ import uvicorn
 from regen.config.server import ServerSettings
 from regen.errors import ConfigError
 from regen.index import Index
+from regen.server.access.addresses import is_loopback
 from regen.server.app import create_app
+from regen.server.logs import LogFormat, configure
 from regen.server.service import Service
 
 OPEN: str = (
@@ -20,7 +21,9 @@ OPEN: str = (
 )
 
 
-def listen(index: Index, settings: ServerSettings, on_listening: Callable[[str, list[str]], None]) -> None:
+def listen(
+    index: Index, settings: ServerSettings, form: LogFormat, on_listening: Callable[[str, list[str]], None]
+) -> None:
     """Serve until SIGINT or SIGTERM. ``on_listening`` is told the address and warnings once requests are accepted.
 
     Raises ConfigError for an address that other machines reach while nobody needs a key, or that cannot be had.
@@ -34,6 +37,7 @@ def listen(index: Index, settings: ServerSettings, on_listening: Callable[[str, 
             hint="make one first: `regen keys create NAME --scope search`, or configure server.jwt",
         )
     bound = _bind(settings)
+    configure(form)
     told = f"http://{_shown(settings.host)}:{bound.getsockname()[1]}"
     server = _Server(
         uvicorn.Config(
@@ -48,16 +52,6 @@ def listen(index: Index, settings: ServerSettings, on_listening: Callable[[str, 
     )
     with bound:
         server.run(sockets=[bound])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Server(uvicorn.Server):

@@ -2,31 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any, Final, TypeAlias
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from regen.config.server import ServerSettings
+from regen.errors import CatalogError, RegenError
 from regen.index import Index
+from regen.server.access.caller import Caller
 from regen.server.access.doorkeeper import Doorkeeper
+from regen.server.following import Follower
+from regen.server.metrics import Metrics
+from regen.server.runs import Runs
+
+KEEP_ANSWERS: Final = 24 * 3_600.0
+"""Seconds for which a request with an idempotency key is answered as it was the first time."""
+SWEEP_EVERY: Final = 600.0
 
 
-@dataclass(slots=True)
 class Service:
     """One index being served."""
 
-    index: Index
-    settings: ServerSettings
-    doorkeeper: Doorkeeper = field(default_factory=Doorkeeper)
+    def __init__(self, index: Index, settings: ServerSettings) -> None:
+        self.index, self.settings = index, settings
+        self.doorkeeper = Doorkeeper(index, settings, index.root)
+        self.metrics = Metrics(index)
+        self.follower = Follower(index, self.metrics.catch_up_failed)
+        self.runs = Runs(index, self.metrics.run_ended)
+        self._stop = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, name="regen-sweeper", daemon=True)
 
     def start(self) -> None:
-        """Begin what goes on in the background."""
+        """Begin what goes on in the background. Raises ConfigError when an issuer's keys cannot be had."""
+        if self.doorkeeper.tokens is not None:
+            self.doorkeeper.tokens.keys.check()
+        self.follower.start()
+        self.runs.start()
+        self._sweeper.start()
 
     def stop(self) -> None:
         """End it, within the time that the settings give. Idempotent."""
+        self._stop.set()
+        deadline = time.monotonic() + self.settings.stop_within
+        self.follower.stop(self.settings.stop_within)
+        self.runs.stop(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server ends."""
+        return self._stop.is_set()
+
+    @contextmanager
+    def operating(self, request: Request, caller: Caller, action: str, **details: Any) -> Iterator[None]:
+        """Do an operator's action in the caller's name, and keep in the audit log what came of it."""
+        outcome = "done"
+        try:
+            with self.index.acting_as(caller.name):
+                yield
+        except RegenError as error:
+            outcome = f"{type(error).__name__}: {error.message}"
+            raise
+        except Exception as error:
+            outcome = f"failed: {type(error).__name__}"
+            raise
+        finally:
+            self.index.audit(action, actor=caller.name, origin=origin_of(request), outcome=outcome, **details)
+
+    def _sweep(self) -> None:
+        while not self._stop.is_set():
+            with suppress(CatalogError):  # busy or out of reach: there is a next time
+                self.index.records.forget_answers(time.time() - KEEP_ANSWERS)
+            self._stop.wait(SWEEP_EVERY)
 
 
 def service_of(request: Request) -> Service:
     """The service that answers a request."""
     found: Service = request.app.state.service
     return found
+
+
+def origin_of(request: Request) -> str:
+    """From where a request comes."""
+    return "" if request.client is None else request.client.host
+
+
+Served: TypeAlias = Annotated[Service, Depends(service_of)]

@@ -20,6 +20,7 @@ from regen.testing.catalog_evaluations import EvaluationCases, RolloutCases
 from regen.testing.catalog_insight import InsightCases
 from regen.testing.catalog_log import LogCases
 from regen.testing.catalog_reranking import RerankCases
+from regen.testing.catalog_service import ServiceCases
 from regen.testing.catalog_transactions import CollectedCases, TransactionCases
 from regen.testing.catalog_upkeep import GenerationCases, LeaseCases, LetterCases, PurgeCases, ThreadCases
 from regen.testing.catalog_work import CommitCases, DueCases, LookupCases
@@ -48,5 +49,6 @@ class CatalogConformance(
     RangeCases,
     TextCases,
     HeartBeatCases,
+    ServiceCases,
 ):
     """All catalog cases."""

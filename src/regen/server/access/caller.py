@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
 
+from regen.core.keys import SCOPES, Scope
 from regen.errors import RegenError
-
-Scope: TypeAlias = Literal["search", "write", "operate", "admin", "act_as"]
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""What a caller may do. ``admin`` may do everything but ``act_as``, which lets searches name their own principals."""
 
 
 class Unauthenticated(RegenError):

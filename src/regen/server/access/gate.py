@@ -9,7 +9,8 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.concurrency import run_in_threadpool
 
-from regen.server.access.caller import Caller, Scope
+from regen.core.keys import Scope
+from regen.server.access.caller import Caller
 
 if TYPE_CHECKING:
     from regen.server.service import Service

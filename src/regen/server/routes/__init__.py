@@ -6,6 +6,17 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from regen.server.routes import health, search, status
+from regen.server.routes import documents, generations, health, keys, metrics, records, rollouts, runs, search, status
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, search.router, status.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    health.router,
+    search.router,
+    documents.router,
+    status.router,
+    runs.router,
+    generations.router,
+    rollouts.router,
+    records.router,
+    keys.router,
+    metrics.router,
+)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from regen.server.problems import responses
-from regen.server.service import Service, service_of
+from regen.server.service import Served
 
 router = APIRouter(tags=["health"])
 
@@ -28,6 +26,6 @@ def health() -> dict[str, str]:
 
 
 @router.get("/readyz", responses=responses())
-def ready(service: Annotated[Service, Depends(service_of)]) -> Health:
+def ready(service: Served) -> Health:
     """The catalog answers. For whoever decides where requests go."""
     return Health(status="ok", alias=service.index.alias, live=service.index.live)

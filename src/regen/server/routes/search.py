@@ -12,7 +12,8 @@ from starlette.responses import Response
 from regen.core.results import Explanation, Hit, SearchResult
 from regen.server.access import Caller, require
 from regen.server.problems import responses
-from regen.server.service import Service, service_of
+from regen.server.service import Served, Service
+from regen.server.tracing import note_stages, span
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -60,7 +61,7 @@ class SearchAnswer(BaseModel):
 def search(
     asked: SearchRequest,
     caller: Annotated[Caller, Depends(require("search"))],
-    service: Annotated[Service, Depends(service_of)],
+    service: Served,
 ) -> Response:
     """The best chunks that the caller may see; every hit has passed the fence."""
     result = answer(service, caller, asked)
@@ -71,13 +72,17 @@ def answer(service: Service, caller: Caller, asked: SearchRequest) -> SearchResu
     """Search as the caller. Raises Forbidden, NotFound, ConfigError, SpaceMismatch."""
     question = asked.query if asked.query is not None else asked.vector
     assert question is not None
-    return service.index.search(
-        question,
-        asked.k,
-        where=asked.where,
-        principals=caller.principals_for(asked.principals),
-        generation=asked.generation,
-        space=asked.space,
-        key=asked.key,
-        rerank=asked.rerank,
-    )
+    with span("regen.search", k=asked.k), service.metrics.searching() as searched:
+        result = service.index.search(
+            question,
+            asked.k,
+            where=asked.where,
+            principals=caller.principals_for(asked.principals),
+            generation=asked.generation,
+            space=asked.space,
+            key=asked.key,
+            rerank=asked.rerank,
+        )
+        searched(result)
+        note_stages(result)
+    return result

@@ -9,14 +9,12 @@ from fastapi import APIRouter, Depends
 from regen.core.results import StatusReport
 from regen.server.access import Caller, require
 from regen.server.problems import responses
-from regen.server.service import Service, service_of
+from regen.server.service import Served
 
 router = APIRouter(prefix="/v1", tags=["status"])
 
 
 @router.get("/status", responses=responses())
-def status(
-    _caller: Annotated[Caller, Depends(require("operate"))], service: Annotated[Service, Depends(service_of)]
-) -> StatusReport:
+def status(_caller: Annotated[Caller, Depends(require("operate"))], service: Served) -> StatusReport:
     """All current generations, how far behind search is, what failed and why, and what it has cost."""
     return service.index.status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,4 +120,4 @@ def _or(value: float | None, open_end: float) -> float:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}".replace("-", "\u2212")
+    return f"{value:.3g}".replace("-", "\u2212") if math.isfinite(value) else "∞" if value > 0 else "\u2212∞"

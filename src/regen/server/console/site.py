@@ -19,7 +19,6 @@ from regen.server.access.caller import Unauthenticated
 from regen.server.console.pages import ROUTERS
 from regen.server.console.rendering import ASSETS, asset
 from regen.server.console.visit import Console, visit_of
-from regen.server.console.work import Work
 from regen.server.problems import status_of
 
 
@@ -50,7 +49,6 @@ class PageRoute(APIRoute):
 def build_console(app: FastAPI, index: Index) -> None:
     """Add the console of an index to an application of the server, which says who calls and what they may do."""
     app.state.console = Console(index)
-    app.state.console_work = Work(index)
     site = APIRouter(prefix="/console", include_in_schema=False, route_class=PageRoute)
     site.add_api_route("/static/{name}", static, methods=["GET"])
     for router in ROUTERS:
@@ -92,5 +90,5 @@ def problem_page(request: Request, error: RegenError, status: int | None = None)
 def _known(request: Request) -> Caller | None:
     try:
         return principal_of(request)
-    except Unauthenticated:
+    except RegenError:  # not known, or not now: the page is told without the sections
         return None

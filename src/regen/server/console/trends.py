@@ -110,7 +110,7 @@ def quality(kept: Sequence[KeptEvaluation], measure: str | None, over: Window) -
     told = ", ".join(f"generation {number} {line[-1][1]:.3f}" for number, line in points.items())
     return Drawn(f"{measure} over time", charts.drawing(parts, f"{measure} over time: {told}", "trend", 64.0),
                  f"{high:.2f}", f"{low:.2f}", words.short_moment(over.since, over.seconds),
-                 note=f"generation {', '.join(map(str, points))}")  # fmt: skip
+                 note=f"generation {' and '.join(map(str, points))}")  # fmt: skip
 
 
 def spending(spent: Sequence[Spent], over: Window) -> Drawn:

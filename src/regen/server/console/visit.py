@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -19,6 +20,7 @@ from regen.index import Index
 from regen.server.access import Caller, Scope, principal_of
 from regen.server.console.rendering import HEADERS, render
 from regen.server.console.sections import shown_sections
+from regen.server.service import service_of
 
 BROWSER: Final = "regen_console"
 TOLD: Final = "regen_told"
@@ -104,6 +106,11 @@ class Visit:
             )
         self._keep_browser(response)
         return response
+
+    def operating(self, action: str, **details: Any) -> AbstractContextManager[None]:
+        """Act in the caller's name: the history names them, and the audit log keeps what came of it."""
+        assert self.caller is not None
+        return service_of(self.request).operating(self.request, self.caller, action, **details)
 
     def require_own_form(self) -> None:
         """Raise Misdirected unless the form comes from a page that this browser and caller were given."""

@@ -1,21 +1,34 @@
-"""Long work that pages begin and follow: a run has progress, a result, or an error."""
+"""Long work that pages begin and follow: the server's runs, as pages show them."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import count
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.responses import Response
 
-from regen.core.plan import Plan
 from regen.core.results import Progress
-from regen.errors import NotFound, RegenError
-from regen.index import Index
+from regen.ports.service import RequestedRun
 from regen.server.console.visit import Visit
+from regen.server.service import origin_of, service_of
+
+ASKED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "sync": {"allow_mass_delete": False},
+    "plan": {"allow_mass_delete": False, "sample": 0},
+    "apply": {"plan": None, "allow_mass_delete": False},
+    "evaluate": {"generation": None, "against": "live"},
+    "retry": {"documents": []},
+}
+"""The runs that pages begin, with what they are asked by where nobody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Why a run failed."""
+
+    message: str
+    hint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,73 +37,48 @@ class Run:
 
     id: int
     verb: str
-    arguments: Mapping[str, Any]
     actor: str
+    state: str
     started_at: float
-    finished_at: float | None = None
-    progress: Progress | None = None
-    result: Mapping[str, Any] | None = None
-    error: RegenError | None = None
+    finished_at: float | None
+    progress: Progress | None
+    result: Mapping[str, Any] | None
+    error: Told | None
 
     @property
-    def status(self) -> str:
-        """``running``, ``done`` or ``failed``."""
-        return "running" if self.finished_at is None else "failed" if self.error else "done"
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.finished_at is not None
 
 
-@dataclass(slots=True)
-class Work:
-    """Runs of this process."""
-
-    index: Index
-    runs: dict[int, Run] = field(default_factory=dict)
-    ids: count[int] = field(default_factory=lambda: count(1))
-
-    def begin(self, visit: Visit, verb: str, **arguments: Any) -> Response:
-        """Start a run, and go to its page."""
-        assert visit.caller is not None
-        run = Run(next(self.ids), verb, arguments, visit.caller.name, visit.now)
-        self.runs[run.id] = run
-        threading.Thread(target=self._do, args=(run,), daemon=True).start()
-        return visit.leave(f"/console/runs/{run.id}")
-
-    def run(self, number: int) -> Run:
-        """One run. Raises NotFound."""
-        if number not in self.runs:
-            raise NotFound(f"there is no run {number}", hint="the history tells what was done")
-        return self.runs[number]
-
-    def recent(self, limit: int = 20) -> list[Run]:
-        """The newest runs first."""
-        return sorted(self.runs.values(), key=lambda run: -run.id)[:limit]
-
-    def _do(self, run: Run) -> None:
-        def note(progress: Progress) -> None:
-            self.runs[run.id] = replace(self.runs[run.id], progress=progress)
-
-        try:
-            result = VERBS[run.verb](self.index, run.arguments, note)
-            done = replace(self.runs[run.id], result=result, finished_at=time.time())
-        except RegenError as error:
-            done = replace(self.runs[run.id], error=error, finished_at=time.time())
-        self.runs[run.id] = done
+def begin(visit: Visit, verb: str, **arguments: Any) -> Response:
+    """Ask for a run, and go to its page."""
+    assert visit.caller is not None
+    runs, origin = service_of(visit.request).runs, origin_of(visit.request)
+    found = runs.begin(verb, {**ASKED[verb], **arguments}, visit.caller, origin=origin)
+    return visit.leave(f"/console/runs/{found.id}")
 
 
-OnProgress = Callable[[Progress], None]
-VERBS: Final[Mapping[str, Callable[[Index, Mapping[str, Any], OnProgress], Mapping[str, Any]]]] = {
-    "sync": lambda index, _, note: index.sync(progress=note).to_dict(),
-    "retry": lambda index, _, note: index.retry(progress=note).to_dict(),
-    "plan": lambda index, _, note: index.plan(progress=note).to_dict(),
-    "apply": lambda index, given, note: index.apply(_plan(given), progress=note).to_dict(),
-    "evaluate": lambda index, given, note: index.evaluate(**given, progress=note).to_dict(),
-}
+def run_of(visit: Visit, number: int) -> Run:
+    """One run as it stands. Raises NotFound."""
+    return _shown(service_of(visit.request).runs.get(number))
 
 
-def _plan(given: Mapping[str, Any]) -> Plan | None:
-    return Plan.from_dict(given["plan"]) if "plan" in given else None
+def recent(visit: Visit, limit: int = 20) -> list[Run]:
+    """The newest runs first."""
+    return [_shown(run) for run in visit.index.records.requested_runs(limit)]
 
 
-def work_of(visit: Visit) -> Work:
-    """The work of the application that a visit is to."""
-    found: Work = visit.request.app.state.console_work
-    return found
+def _shown(run: RequestedRun) -> Run:
+    error = None if run.error is None else Told(str(run.error.get("detail", "")), run.error.get("hint"))
+    return Run(
+        id=run.id,
+        verb=run.verb,
+        actor=run.actor,
+        state=run.state,
+        started_at=run.started_at or run.created_at,
+        finished_at=run.finished_at,
+        progress=None if run.progress is None else Progress(**run.progress),
+        result=run.result,
+        error=error,
+    )

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from regen.server.console.pages.overview import backfill_shown
 from regen.server.console.visit import Actor, Reader
-from regen.server.console.work import work_of
+from regen.server.console.work import begin, recent
 
 router = APIRouter()
 
@@ -17,7 +17,7 @@ def backfill(visit: Reader) -> Response:
     """The newest generation that is being filled."""
     index = visit.index
     waiting = [item for item in index.generations() if item.state == "ready"]
-    applies = [run for run in work_of(visit).recent(50) if run.verb == "apply"]
+    applies = [run for run in recent(visit, 50) if run.verb == "apply"]
     return visit.page(
         "backfill.html.j2",
         "backfill",
@@ -33,15 +33,16 @@ def backfill(visit: Reader) -> Response:
 def pause(visit: Actor) -> Response:
     """Stop before the next batch."""
     reason = visit.form.get("reason", "").strip()
-    assert visit.caller is not None
-    done = visit.index.pause(reason=f"{visit.caller.name}: {reason}" if reason else visit.caller.name)
+    with visit.operating("pause", reason=reason):
+        done = visit.index.pause(reason=reason)
     return visit.leave("/console/backfill", f"Generation {done.generation} is paused; {done.pending:,} documents wait.")
 
 
 @router.post("/backfill/resume")
 def resume(visit: Actor) -> Response:
     """Go on where it stopped."""
-    done = visit.index.resume()
+    with visit.operating("resume"):
+        done = visit.index.resume()
     return visit.leave("/console/backfill", f"Generation {done.generation} may go on; the next apply fills it.")
 
 
@@ -50,5 +51,6 @@ def go_on(visit: Actor) -> Response:
     """End a pause and fill what is left."""
     found = visit.index.backfill()
     if found is not None and found.paused is not None:
-        visit.index.resume(found.generation)
-    return work_of(visit).begin(visit, "apply")
+        with visit.operating("resume", generation=found.generation):
+            visit.index.resume(found.generation)
+    return begin(visit, "apply")

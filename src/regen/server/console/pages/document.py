@@ -67,6 +67,7 @@ def restore(visit: Actor) -> Response:
     doc_id, typed = visit.form.get("id", ""), visit.form.get("revision", "")
     if not typed.isdigit():
         raise ConfigError(f"{typed[:40]!r} is no revision", hint="choose one from the document's history")
-    result = visit.index.restore(doc_id, int(typed))
+    with visit.operating("restore", document=doc_id, revision=int(typed)):
+        result = visit.index.restore(doc_id, int(typed))
     told = f"{doc_id[:200]} is as it was at revision {typed} again ({result.seconds:.1f} s)."
     return visit.leave(f"/console/document?id={quote(doc_id)}", told)

@@ -9,7 +9,9 @@ from starlette.responses import Response
 
 from regen.server.access import Caller, principal_of
 from regen.server.access.caller import Unauthenticated
+from regen.server.access.sessions import clear_cookie, set_cookie
 from regen.server.console.visit import THEME, THEMES, read_form, visit_of
+from regen.server.service import service_of
 
 router = APIRouter()
 
@@ -20,6 +22,33 @@ def ask(request: Request, expired: bool = False) -> Response:
     return visit_of(request, None).page(
         "login.html.j2", expired=expired, wrong=None, next=own_address(request.query_params.get("next", ""))
     )
+
+
+@router.post("/login")
+def log_in(request: Request, form: Annotated[dict[str, str], Depends(read_form)]) -> Response:
+    """A session for whoever shows a key that is known."""
+    visit, wanted = visit_of(request, None), own_address(form.get("next", ""))
+    visit.form = form
+    visit.require_own_form()
+    try:
+        session = service_of(request).doorkeeper.log_in(form.get("key", ""))
+    except Unauthenticated as error:
+        return visit.page("login.html.j2", status=401, expired=False, wrong=error, next=wanted)
+    response = visit.leave(wanted)
+    set_cookie(response, request, session)
+    return response
+
+
+@router.post("/logout")
+def log_out(request: Request, form: Annotated[dict[str, str], Depends(read_form)]) -> Response:
+    """End the session, here and on the server."""
+    visit = visit_of(request, known(request))
+    visit.form = form
+    visit.require_own_form()
+    service_of(request).doorkeeper.sessions.end(request)
+    response = visit.leave("/console/login")
+    clear_cookie(response)
+    return response
 
 
 @router.post("/theme")

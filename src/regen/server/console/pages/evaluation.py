@@ -14,7 +14,7 @@ from regen.evaluation.keeping import from_kept
 from regen.ports.rollouts import KeptEvaluation
 from regen.server.console.rendering import HEADERS
 from regen.server.console.visit import Actor, Reader, Visit
-from regen.server.console.work import work_of
+from regen.server.console.work import begin
 
 router = APIRouter()
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
@@ -46,7 +46,7 @@ def evaluate(visit: Actor) -> Response:
     arguments: dict[str, Any] = {"generation": _number(visit, "generation")}
     against = visit.form.get("against", "live")
     arguments["against"] = "live" if against == "live" else None if against == "none" else _number(visit, "against")
-    return work_of(visit).begin(visit, "evaluate", **arguments)
+    return begin(visit, "evaluate", **arguments)
 
 
 def _number(visit: Visit, name: str) -> int | None:

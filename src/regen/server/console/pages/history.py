@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from regen.index import Index
+from regen.ports.service import Audited
 from regen.server.console.visit import Reader
 
 router = APIRouter()
 MOST: Final = 60
+MOST_ACTIONS: Final = 40
 EVERY: Final = 1_000
 
 
@@ -24,7 +28,18 @@ def history(visit: Reader, document: str = "", *, all: bool = False) -> Response
         live="pulse",
         switches=index.switches(),
         rollouts=index.rollouts(20),
+        audited=audited(index),
         changes=index.history(wanted or None, most),
         wanted=wanted,
         most=most,
     )
+
+
+def audited(index: Index) -> list[tuple[Audited, str]]:
+    """The newest actions of operators, each with its details in a line."""
+    return [(item, _details(item.details)) for item in index.audited(MOST_ACTIONS)]
+
+
+def _details(given: Mapping[str, Any]) -> str:
+    shown = {name: value for name, value in given.items() if value is not None and value is not False and value != ""}
+    return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in shown.items())

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from regen.server.console.visit import Actor, Reader
-from regen.server.console.work import work_of
+from regen.server.console.work import begin
 
 router = APIRouter()
 MOST: Final = 500
@@ -26,4 +26,4 @@ def letters(visit: Reader) -> Response:
 @router.post("/letters/retry")
 def retry(visit: Actor) -> Response:
     """Try all of them again."""
-    return work_of(visit).begin(visit, "retry")
+    return begin(visit, "retry")

@@ -13,7 +13,8 @@ from starlette.responses import Response, StreamingResponse
 
 from regen.errors import RegenError
 from regen.server.console.visit import Reader, Visit
-from regen.server.console.work import work_of
+from regen.server.console.work import recent, run_of
+from regen.server.service import service_of
 
 router = APIRouter()
 EVERY: Final = 1.0
@@ -35,7 +36,7 @@ async def changes(visit: Visit, topic: str) -> AsyncIterator[str]:
     yield f"event: begun\ndata: {before}\n\n"
     for _ in range(int(LONGEST / EVERY)):
         await asyncio.sleep(EVERY)
-        if await visit.request.is_disconnected():
+        if service_of(visit.request).stopping or await visit.request.is_disconnected():
             return
         now = await run_in_threadpool(stamp, visit, topic)
         quiet = 0.0 if now != before else quiet + EVERY
@@ -49,13 +50,13 @@ async def changes(visit: Visit, topic: str) -> AsyncIterator[str]:
 
 def stamp(visit: Visit, topic: str) -> str:
     """A short text that differs whenever the topic has changed."""
-    work, number = work_of(visit), topic.removeprefix("run-")
+    number = topic.removeprefix("run-")
     try:
         if topic.startswith("run-") and number.isdigit():
-            found = work.run(int(number))
-            told: object = (found.status, found.progress)
+            found = run_of(visit, int(number))
+            told: object = (found.state, found.progress)
         else:
-            told = (visit.index.pulse(), [(run.id, run.status) for run in work.recent()])
+            told = (visit.index.pulse(), [(run.id, run.state, run.progress) for run in recent(visit)])
     except RegenError as error:  # the catalog is busy or out of reach: the page says so when it is fetched
         told = error.message
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()

@@ -15,7 +15,7 @@ from regen.server.console import answers, charts, trends, words
 from regen.server.console.visit import Reader
 
 router = APIRouter()
-SHOWN: Final = 7
+SHOWN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)

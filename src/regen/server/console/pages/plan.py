@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from regen.errors import ConfigError
 from regen.server.console.visit import Actor, Reader
-from regen.server.console.work import work_of
+from regen.server.console.work import begin, recent, run_of
 
 router = APIRouter()
 
@@ -15,7 +15,7 @@ router = APIRouter()
 @router.get("/plan")
 def plan(visit: Reader) -> Response:
     """The plans that were made lately, and making another one."""
-    runs = [run for run in work_of(visit).recent(50) if run.verb in {"plan", "apply"}]
+    runs = [run for run in recent(visit, 50) if run.verb in {"plan", "apply"}]
     notes = [text for text in visit.index.status().notes if "regen.yaml" in text or "plan" in text]
     return visit.page("plan.html.j2", "plan", live="pulse", runs=runs[:10], notes=notes)
 
@@ -23,7 +23,7 @@ def plan(visit: Reader) -> Response:
 @router.post("/plan")
 def make(visit: Actor) -> Response:
     """Read the source and work a plan out. Changes nothing."""
-    return work_of(visit).begin(visit, "plan")
+    return begin(visit, "plan")
 
 
 @router.post("/plan/apply")
@@ -32,7 +32,7 @@ def apply(visit: Actor) -> Response:
     typed = visit.form.get("run", "")
     if not typed.isdigit():
         raise ConfigError(f"{typed[:40]!r} is no plan", hint="make one on the plan's page, look at it, and apply that")
-    found = work_of(visit).run(int(typed))
+    found = run_of(visit, int(typed))
     if found.verb != "plan" or found.result is None:
         raise ConfigError(f"run {found.id} is no plan that could be applied", hint="make a plan and look at it first")
-    return work_of(visit).begin(visit, "apply", plan=dict(found.result))
+    return begin(visit, "apply", plan=dict(found.result))

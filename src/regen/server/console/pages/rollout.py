@@ -11,7 +11,6 @@ from regen.evaluation.rollout import RolloutState
 from regen.evaluation.wording import percent
 from regen.ports.rollouts import Rollout
 from regen.server.console.narrowing import narrowed, weight_steps
-from regen.server.console.pages.switching import said
 from regen.server.console.visit import Actor, Reader
 
 router = APIRouter()
@@ -63,21 +62,25 @@ def _rate(part: int, whole: int) -> str:
 @router.post("/rollout/pause")
 def pause(visit: Actor) -> Response:
     """Step up no further; failures still abort."""
-    found = visit.index.pause_rollout(said(visit, visit.form.get("reason", "").strip()))
+    reason = visit.form.get("reason", "").strip()
+    with visit.operating("pause_rollout", reason=reason):
+        found = visit.index.pause_rollout(reason or "paused in the console")
     return visit.leave("/console/rollout", f"The {found.kind} stays at {percent(found.weight)}.")
 
 
 @router.post("/rollout/resume")
 def resume(visit: Actor) -> Response:
     """Go on."""
-    found = visit.index.resume_rollout()
+    with visit.operating("resume_rollout"):
+        found = visit.index.resume_rollout()
     return visit.leave("/console/rollout", f"The {found.kind} goes on at {percent(found.weight)}.")
 
 
 @router.post("/rollout/judge")
 def judge(visit: Actor) -> Response:
     """Look at once, without waiting for the interval. A success is promoted, through the gate."""
-    action = visit.index.advance_rollout(force=True)
+    with visit.operating("advance_rollout"):
+        action = visit.index.advance_rollout(force=True)
     if action is None:
         return visit.leave("/console/rollout", "There was nothing to judge.", "unsure")
     tone = {"abort": "bad", "pause": "unsure"}.get(action.kind, "good")
@@ -87,5 +90,7 @@ def judge(visit: Actor) -> Response:
 @router.post("/rollout/abort")
 def abort(visit: Actor) -> Response:
     """From the next search on the live generation answers everybody."""
-    found = visit.index.abort_rollout(said(visit, visit.form.get("reason", "").strip()))
+    reason = visit.form.get("reason", "").strip()
+    with visit.operating("abort_rollout", reason=reason):
+        found = visit.index.abort_rollout(reason or "aborted in the console")
     return visit.leave("/console/rollout", f"The {found.kind} is aborted: the live generation answers everybody.")

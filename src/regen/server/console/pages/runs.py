@@ -10,7 +10,7 @@ from starlette.responses import Response
 from regen.core.plan import Plan
 from regen.server.console import charts
 from regen.server.console.visit import Actor, Reader
-from regen.server.console.work import Run, work_of
+from regen.server.console.work import Run, begin, run_of
 
 router = APIRouter()
 SECTIONS: Final = {"plan": "plan", "apply": "plan", "evaluate": "evaluation", "retry": "letters", "sync": "overview"}
@@ -20,7 +20,7 @@ COUNTED: Final = ("added", "updated", "metadata_updated", "access_updated", "del
 @router.get("/runs/{number}")
 def run(visit: Reader, number: int) -> Response:
     """A run by its number."""
-    found = work_of(visit).run(number)
+    found = run_of(visit, number)
     section = SECTIONS.get(found.verb, "history")
     return visit.page("run.html.j2", section, live=f"run-{number}", run=found, **progress(found), **outcome(found))
 
@@ -28,7 +28,7 @@ def run(visit: Reader, number: int) -> Response:
 @router.post("/sync")
 def sync(visit: Actor) -> Response:
     """Bring the index in step with its source."""
-    return work_of(visit).begin(visit, "sync")
+    return begin(visit, "sync")
 
 
 def progress(found: Run) -> dict[str, Any]:

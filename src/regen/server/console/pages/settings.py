@@ -36,6 +36,7 @@ def settings(visit: Reader) -> Response:
         collections=found["collections"],
         measures=found["measures"],
         reranking=visit.index.rerank_stats(),
+        keys=visit.index.api_keys() if visit.caller is not None and visit.caller.may("admin") else None,
     )
 
 

@@ -52,7 +52,10 @@ def promote(visit: Actor, number: int) -> Response:
             raise WrongField(
                 "reason", "overruling the gate needs a reason", "the history keeps it for whoever asks why"
             )
-        done = visit.index.promote(number, force=force, reason=said(visit, reason), expected_version=version_of(visit))
+        if force and visit.caller is not None:
+            visit.caller.require("admin")
+        with visit.operating("promote", generation=number, force=force, reason=reason):
+            done = visit.index.promote(number, force=force, reason=reason, expected_version=version_of(visit))
     except RegenError as error:
         return _promote_page(visit, record, error)
     over = "; the gate was overruled" if done.forced else ""
@@ -92,8 +95,9 @@ def rollback(visit: Actor) -> Response:
     to = int(typed) if typed.isdigit() else None
     try:
         require_alias(visit)
-        reason = said(visit, visit.form.get("reason", "").strip())
-        done = visit.index.rollback(to, reason=reason, expected_version=version_of(visit))
+        reason = visit.form.get("reason", "").strip()
+        with visit.operating("rollback", to=to, reason=reason):
+            done = visit.index.rollback(to, reason=reason, expected_version=version_of(visit))
     except RegenError as error:
         return _rollback_page(visit, to, error)
     return visit.leave(
@@ -127,7 +131,9 @@ def begin_rollout(visit: Actor, number: int) -> Response:
     try:
         require_alias(visit)
         arguments = _rollout_arguments(visit)
-        begun = visit.index.begin_rollout(number, reason=said(visit, visit.form.get("reason", "").strip()), **arguments)
+        reason = visit.form.get("reason", "").strip()
+        with visit.operating("begin_rollout", generation=number, reason=reason, **arguments):
+            begun = visit.index.begin_rollout(number, reason=reason, **arguments)
     except RegenError as error:
         return _rollout_page(visit, record, error)
     return visit.leave("/console/rollout", f"Generation {begun.candidate} answers beside the live one.")
@@ -152,12 +158,6 @@ def require_alias(visit: Visit) -> None:
     if typed.strip() != alias:
         found = f"{typed.strip()[:60]!r} was typed" if typed.strip() else "nothing was typed"
         raise WrongField("confirm", f"{found}: nothing was done", f"type {alias}, the alias that readers query")
-
-
-def said(visit: Visit, reason: str) -> str:
-    """A reason with who gave it: the history names the process, which is the server."""
-    assert visit.caller is not None
-    return f"{reason} (console: {visit.caller.name})" if reason else f"by {visit.caller.name} in the console"
 
 
 def version_of(visit: Visit) -> int | None:

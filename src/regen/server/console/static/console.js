@@ -90,6 +90,7 @@ async function follow() {
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (answer.redirected) { location.reload(); return; }
+    if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const region of document.querySelectorAll("[data-region]")) replace(region, fresh.getElementById(region.id));
   } catch {
@@ -128,15 +129,23 @@ function lost(away) {
 if (topic) {
   let source;
   let known;
+  let silent;
   const listen = () => {
     source = new EventSource(`/console/live/${topic}`);
     source.addEventListener("begun", (event) => {
+      clearTimeout(silent);
       lost(false);
       if (known !== event.data) follow(); // the first time too: something may have changed since the page was made
       known = event.data;
     });
     source.addEventListener("changed", (event) => { known = event.data; follow(); });
-    source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) { setTimeout(listen, 3000); } lost(true); });
+    source.addEventListener("error", () => {
+      clearTimeout(silent);
+      silent = setTimeout(lost, 6000, true); // a stream that has ended begins again in two seconds
+      if (source.readyState !== EventSource.CLOSED) return;
+      follow(); // the session may have ended: then this leads to the login
+      setTimeout(listen, 3000);
+    });
   };
   listen();
   addEventListener("pagehide", () => source.close());

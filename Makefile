@@ -42,7 +42,8 @@ format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.tests  ## measure, as ratios to the floor of this machine
-	$(BIN)/python -m benchmarks.sync
+	$(BIN)/python -m benchmarks.sync --peers
+	$(BIN)/python -m benchmarks.counts
 
 clean:
 	rm -rf $(VENV) .regen .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

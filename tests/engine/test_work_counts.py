@@ -46,8 +46,8 @@ def opened(folder: Path, source: Numbered) -> Index:
 
 @pytest.fixture
 def source() -> Numbered:
-    """Twenty batches."""
-    return Numbered(20 * BATCH)
+    """Six batches."""
+    return Numbered(6 * BATCH)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_first_load_makes_one_store_call_a_batch(index: Index, source: Numbere
     """New points are appended, once each, with no look at what is there; their vectors are handed over once."""
     with counted(index) as counts:
         index.sync()
-    assert dict(counts.store_calls) == {"add_fields": 1, "insert": 20}
+    assert dict(counts.store_calls) == {"add_fields": 1, "insert": 6}
     assert counts.points == source.count
     assert counts.vector_bytes == source.count * DIMENSIONS * 4
 
@@ -69,11 +69,11 @@ def test_a_first_load_makes_one_store_call_a_batch(index: Index, source: Numbere
 def test_a_first_load_needs_so_many_statements_a_batch(tmp_path: Path) -> None:
     """Work is done in sets: the statements grow with the batches, not with the documents."""
     statements: list[int] = []
-    for batches in (5, 15):
+    for batches in (2, 6):
         with opened(tmp_path / str(batches), Numbered(batches * BATCH)) as index, counted(index) as counts:
             index.sync()
         statements.append(counts.statements)
-    assert (statements[1] - statements[0]) / 10 <= 60
+    assert (statements[1] - statements[0]) / 4 <= 60
 
 
 def test_a_sync_without_changes_asks_twice_a_batch(index: Index) -> None:
@@ -81,7 +81,7 @@ def test_a_sync_without_changes_asks_twice_a_batch(index: Index) -> None:
     index.sync()
     with counted(index) as counts:
         index.sync()
-    assert counts.statements <= 60 + 2 * 20
+    assert counts.statements <= 60 + 2 * 6
     assert not counts.store_calls
 
 
@@ -106,9 +106,9 @@ def test_a_search_asks_store_and_catalog_once(index: Index) -> None:
 
 
 def test_a_load_holds_a_few_batches_whatever_the_corpus(tmp_path: Path) -> None:
-    """Three times the documents need no more memory for Python objects than a quarter more."""
+    """Twice the documents need no more memory for Python objects than a quarter more."""
     most: list[int] = []
-    for batches in (10, 10, 30):  # the first one imports, caches and compiles
+    for batches in (8, 8, 16):  # the first one imports, caches and compiles
         folder = tmp_path / f"{len(most)}"
         with opened(folder, Numbered(batches * BATCH)) as index, counted(index, memory=True) as counts:
             index.sync()

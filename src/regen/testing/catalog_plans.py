@@ -107,7 +107,7 @@ def _filling(dialect: str, count: int) -> list[str]:
             "generation": str(_FIRST), "doc_key": "n", "revision": "n", "input_hash": hashed, "payload_hash": hashed,
             "chunks": f"{hashed} || {eight.format('1')}", "text_keys": eight.format("n"), "applied_at": "1.0",
         }),
-        ("chunk_texts", placed, {"generation": str(_FIRST), "text_key": "n * 7919", "doc_key": "n"}),
+        ("chunk_texts", placed, {"generation": str(_FIRST), "text_key": "CAST(n AS BIGINT) * 7919", "doc_key": "n"}),
     ]  # fmt: skip
     filled = [
         f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} FROM {numbers} WHERE {chosen}"  # noqa: S608 - names of our own schema

@@ -55,6 +55,7 @@ from regen.serving.usage import UsageCounter
 from regen.verbs.filling import FillingVerbs
 from regen.verbs.generations import GenerationVerbs
 from regen.verbs.insight import InsightVerbs
+from regen.verbs.observing import ObservingVerbs
 from regen.verbs.queries import QueryVerbs
 from regen.verbs.rollouts import ROLLOUT_QUERIES, RolloutVerbs
 from regen.verbs.searching import SearchVerbs
@@ -68,7 +69,15 @@ if TYPE_CHECKING:
 
 
 class Index(
-    SearchVerbs, FillingVerbs, GenerationVerbs, RolloutVerbs, QueryVerbs, InsightVerbs, WorkVerbs, ServiceVerbs
+    SearchVerbs,
+    FillingVerbs,
+    GenerationVerbs,
+    RolloutVerbs,
+    QueryVerbs,
+    InsightVerbs,
+    WorkVerbs,
+    ServiceVerbs,
+    ObservingVerbs,
 ):
     """A vector index kept in step with its documents.
 

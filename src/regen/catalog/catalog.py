@@ -10,6 +10,7 @@ from regen.catalog.generations import Generations
 from regen.catalog.insight import Insight
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
+from regen.catalog.observing import Observations
 from regen.catalog.requests import Requests
 from regen.catalog.rerankers import Rerankers
 from regen.catalog.rollouts import Rollouts
@@ -33,5 +34,6 @@ class SqlCatalog(
     Workers,
     Callers,
     Requests,
+    Observations,
 ):
     """Implements ``regen.ports.catalog.Catalog``."""

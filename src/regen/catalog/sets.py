@@ -56,6 +56,19 @@ class _HoldsAnyOf(FunctionElement[Any]):
     inherit_cache = True
 
 
+class _ValueUnder(FunctionElement[Any]):
+    """A JSON object's value under a key, as text; NULL where it has none."""
+
+    name = "value_under"
+    type = Text()
+    inherit_cache = True
+
+
+def value_under(metadata: ColumnElement[Any], key: str) -> ColumnElement[Any]:
+    """The value of metadata, a JSON object, under a key, as text."""
+    return _ValueUnder(metadata, bindparam(None, key, type_=Text()))
+
+
 def among(column: ColumnElement[Any], values: Sequence[Any] | BindParameter[Any]) -> ColumnElement[bool]:
     """``column IN values`` for any number of strings or integers, as one bound parameter.
 
@@ -99,3 +112,15 @@ def _holds_postgresql(element: _HoldsAnyOf, compiler: SQLCompiler, **context: An
     pairs = f"json_each(CAST({metadata} AS json)) AS pair"
     wanted = f"pair.key = ANY({keys}) AND json_typeof(pair.value) <> 'null'"
     return f"(EXISTS (SELECT 1 FROM {pairs} WHERE {wanted}))"  # noqa: S608 - compiled clauses
+
+
+@compiles(_ValueUnder, "sqlite")
+def _value_sqlite(element: _ValueUnder, compiler: SQLCompiler, **context: Any) -> str:
+    metadata, key = (compiler.process(clause, **context) for clause in element.clauses)
+    return f"(SELECT CAST(pair.value AS TEXT) FROM json_each({metadata}) AS pair WHERE pair.key = {key})"  # noqa: S608 - compiled clauses
+
+
+@compiles(_ValueUnder, "postgresql")
+def _value_postgresql(element: _ValueUnder, compiler: SQLCompiler, **context: Any) -> str:
+    metadata, key = (compiler.process(clause, **context) for clause in element.clauses)
+    return f"json_extract_path_text(CAST({metadata} AS json), {key})"

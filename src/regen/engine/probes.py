@@ -54,13 +54,18 @@ def kept_vectors(reader: CatalogReader, generation: Generation) -> Vectors | Non
     return None if kept is None else np.frombuffer(kept, dtype=np.float32).reshape(len(TEXTS), -1)
 
 
-def compare(generation: Generation, before: Vectors, now: Vectors) -> float:
-    """The lowest cosine of a generation's probe vectors and present ones. Raises ModelChanged."""
+def lowest_cosine(generation: Generation, before: Vectors, now: Vectors) -> float:
+    """The lowest cosine of a generation's probe vectors and present ones. Raises ModelChanged for other dimensions."""
     if now.shape != before.shape:
         raise ModelChanged(
             f"{_name(generation)} gives {now.shape[1]} dimensions; it gave {before.shape[1]}", hint=_HINT
         )
-    lowest = float((normalize(before) * normalize(now)).sum(axis=1).min())
+    return float((normalize(before) * normalize(now)).sum(axis=1).min())
+
+
+def compare(generation: Generation, before: Vectors, now: Vectors) -> float:
+    """The same. Raises ModelChanged also where the vectors are others."""
+    lowest = lowest_cosine(generation, before, now)
     if not lowest >= TOLERANCE:
         raise ModelChanged(
             f"{_name(generation)} gives other vectors than when generation {generation.number} was built: the least "

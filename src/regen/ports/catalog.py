@@ -17,6 +17,7 @@ from regen.core.results import ChangeRecord, DeadLetter
 from regen.core.transition import without_credentials
 from regen.ports.auditing import AuditReader
 from regen.ports.insight import InsightReader
+from regen.ports.observing import ObservingReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
 from regen.ports.reranking import RerankReader, RerankWriter
 from regen.ports.rollouts import RolloutReader, RolloutWriter
@@ -161,7 +162,9 @@ class PastState:
     version: str | None = None
 
 
-class CatalogReader(AuditReader, RolloutReader, RerankReader, InsightReader, WorkerReader, ServiceReader, Protocol):
+class CatalogReader(
+    AuditReader, RolloutReader, RerankReader, InsightReader, WorkerReader, ServiceReader, ObservingReader, Protocol
+):
     """All questions; no method changes anything."""
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:

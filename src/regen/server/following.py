@@ -17,12 +17,14 @@ LONGEST_PAUSE: Final = 30.0
 
 
 class Follower:
-    """Catches up in the background. ``on_failure`` is told of each attempt that failed; the next one comes later."""
+    """Catches up in the background. ``on_failure`` is told of each attempt that failed; the next one comes later.
 
-    def __init__(self, index: Index, on_failure: Callable[[Exception], None]) -> None:
-        self._index, self._on_failure = index, on_failure
+    ``on_moved`` is called when something has become searchable.
+    """
+
+    def __init__(self, index: Index, on_failure: Callable[[Exception], None], on_moved: Callable[[], None]) -> None:
+        self._index, self._on_failure, self._on_moved = index, on_failure, on_moved
         self._wanted, self._stop = threading.Event(), threading.Event()
-        self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="regen-follower", daemon=True)
         self.backlog = Backlog(0, 0, 0)
 
@@ -63,6 +65,7 @@ class Follower:
             if self.look().behind:
                 self._index.catch_up()
                 self.look()
+                self._on_moved()
         except CatalogBusy:  # another process writes: what it leaves is found at the next look
             return False
         except Exception as error:  # noqa: BLE001 - a defect must not end the background for good

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
 from regen.core.results import SearchResult
+from regen.errors import RegenError
 from regen.index import Index
 from regen.ports.service import RequestedRun
+from regen.server.collecting import IndexCollector
 from regen.server.tracing import stages
 
 MILLISECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+FRESHNESS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 7_200.0, 86_400.0)
 SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0)
 
 
 class Metrics:
     """The metrics of one service, in a registry of their own."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, index: Index, tenant: str | None = None) -> None:
         self.registry = made = CollectorRegistry()
         ProcessCollector(registry=made)
         self.requests = Counter(
@@ -51,8 +53,17 @@ class Metrics:
             "regen_run_seconds", "How long runs take.", ["verb"], buckets=SECONDS, registry=made
         )
 
+        searchable = Histogram(
+            "regen_source_to_searchable_seconds", "From the source's change of a document to its being searchable.",
+            buckets=FRESHNESS, registry=made,
+        )  # fmt: skip
+        self.collector = IndexCollector(index, searchable, tenant)
+        made.register(self.collector)
+
     def exposed(self) -> bytes:
         """All of it in Prometheus's text format."""
+        with suppress(RegenError):  # the gauge of the catalog tells
+            self.collector.feed()
         return generate_latest(self.registry)
 
     @contextmanager

@@ -22,6 +22,8 @@ from regen.server.runs import Runs
 KEEP_ANSWERS: Final = 24 * 3_600.0
 """Seconds for which a request with an idempotency key is answered as it was the first time."""
 SWEEP_EVERY: Final = 600.0
+PROBE_EVERY: Final = 3_600.0
+"""Seconds between two looks whether a model has changed behind its name: eight short texts for each generation."""
 
 
 class Service:
@@ -30,8 +32,8 @@ class Service:
     def __init__(self, index: Index, settings: ServerSettings) -> None:
         self.index, self.settings = index, settings
         self.doorkeeper = Doorkeeper(index, settings, index.root)
-        self.metrics = Metrics(index)
-        self.follower = Follower(index, self.metrics.catch_up_failed)
+        self.metrics = Metrics(index, settings.tenant)
+        self.follower = Follower(index, self.metrics.catch_up_failed, self.metrics.collector.feed)
         self.runs = Runs(index, self.metrics.run_ended)
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="regen-sweeper", daemon=True)
@@ -73,7 +75,14 @@ class Service:
             self.index.audit(action, actor=caller.name, origin=origin_of(request), outcome=outcome, **details)
 
     def _sweep(self) -> None:
+        probed_at = float("-inf")
+        with suppress(CatalogError):  # a look is missed: what becomes searchable before the next one is not counted
+            self.metrics.collector.feed()
         while not self._stop.is_set():
+            if time.monotonic() - probed_at > PROBE_EVERY:
+                probed_at = time.monotonic()
+                with suppress(CatalogError):
+                    self.metrics.collector.probe()
             with suppress(CatalogError):  # busy or out of reach: there is a next time
                 self.index.records.forget_answers(time.time() - KEEP_ANSWERS)
             self._stop.wait(SWEEP_EVERY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,17 @@ class Observation:
     shares: list[CostShare] = field(default_factory=list)
     rollout: RolloutObserved | None = None
     alarms: int = 0
+
+
+class Cursor(NamedTuple):
+    """Up to which revision of which generation it was looked already."""
+
+    generation: int
+    revision: int
+
+
+class BecameSearchable(NamedTuple):
+    """How many seconds changes took, from their source to search, and where to look on."""
+
+    seconds: list[float]
+    cursor: Cursor

@@ -11,7 +11,7 @@ from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from regen.core.observations import GenerationObserved, Observation
+from regen.core.observations import Cursor, GenerationObserved, Observation
 from regen.errors import RegenError
 from regen.index import Index
 from regen.server.logs import LOG
@@ -47,7 +47,7 @@ class IndexCollector(Collector):
         self._index, self._searchable, self._tenant = index, searchable, tenant
         self._lock = threading.Lock()
         self._seen: Observation | None = None
-        self._cursor: tuple[int, int] | None = None
+        self._cursor: Cursor | None = None
         self._probes: dict[int, float] = {}
 
     def describe(self) -> Iterable[Metric]:

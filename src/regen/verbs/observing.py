@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
-from regen.core.observations import Observation
+from regen.core.observations import BecameSearchable, Cursor, Observation
 from regen.engine import probes
 from regen.engine.writing import WriteSide
 from regen.errors import ModelChanged, RegenError
 from regen.monitoring.observing import observe
 from regen.ports.catalog import Catalog
-
-
-class Cursor(NamedTuple):
-    """Up to which revision of which generation it was looked already."""
-
-    generation: int
-    revision: int
-
-
-class BecameSearchable(NamedTuple):
-    """How many seconds changes took, from their source to search, and where to look on."""
-
-    seconds: list[float]
-    cursor: Cursor
 
 
 class ObservingVerbs:

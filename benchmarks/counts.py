@@ -44,7 +44,7 @@ def main() -> None:
             }
             for name, step in steps.items():
                 if name == "edit":
-                    index._source = MixedSource(load("v1"), count, edited=True)  # noqa: SLF001 - the world moves on
+                    source.edited = True
                 with counted(index, memory=True) as seen:
                     step()
                 calls = ", ".join(f"{call} {number}" for call, number in sorted(seen.store_calls.items()))

@@ -94,7 +94,7 @@ class MixedSource(ListSource):
 
     def __init__(self, rows: list[dict[str, Any]], count: int, *, edited: bool = False) -> None:
         super().__init__()
-        self._rows, self._count, self._edited = rows, count, edited
+        self._rows, self._count, self.edited = rows, count, edited
 
     def scan(self, known: KnownStamps) -> Iterator[ScanBatch]:  # noqa: ARG002 - nothing to stamp
         """Batches of 2,000."""
@@ -109,7 +109,7 @@ class MixedSource(ListSource):
         if turn:
             other = self._rows[(place * 7_919 + turn * 104_729) % len(self._rows)]["text"]
             text = f"{text[: len(text) // 2]}{other[len(other) // 2 :]} ({turn})"
-        if self._edited and number % 100 == 0:
+        if self.edited and number % 100 == 0:
             text += " This sentence was added."
         return Document(f"{row['id']}/{turn}", text, row["meta"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +15,9 @@ from regen.engine.models import Models, resolve_embedding
 from regen.engine.settings import USUAL_RESCORED, Limits, Migration
 from regen.engine.stores import Stores
 from regen.errors import ConfigError, DocumentError, RegenError
-from regen.ports import Embedder, Store, VectorCache
+from regen.ports import Embedder, Source, Store, VectorCache
 from regen.ports.catalog import Catalog, Cost, Generation
+from regen.ports.feeds import Feed, Feeds
 from regen.ports.reranking import Encoder
 from regen.serving.rescoring import RecentVectors, Rescoring, Scorer
 
@@ -84,6 +85,20 @@ def make_models(
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
     )
+
+
+def make_feeds(
+    source: Source | Mapping[str, Any] | None, sources: Sequence[Source | Mapping[str, Any] | Feed], root: Path
+) -> Feeds:
+    """The sources of an index, from one and several. Raises ConfigError."""
+    given = [*([] if source is None else [source]), *sources]
+    return Feeds([_feed(item, root) for item in given])
+
+
+def _feed(given: Source | Mapping[str, Any] | Feed, root: Path) -> Feed:
+    if isinstance(given, Feed):
+        return given
+    return Feed(registry.make_source(given, root) if isinstance(given, Mapping) else given)
 
 
 def make_stores(store: Store | str, root: Path) -> Stores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from regen import registry
-from regen.assembly import make_cache, make_models, make_reranking, make_rescoring, make_stores
+from regen.assembly import make_cache, make_feeds, make_models, make_reranking, make_rescoring, make_stores
 from regen.core.documents import Document
+from regen.core.freshness import Target
 from regen.core.plan import Plan
 from regen.core.recipe import Chunking, Metric, Recipe
 from regen.core.results import (
@@ -33,22 +33,15 @@ from regen.engine.evidence import Witness
 from regen.engine.lifecycle import Approval
 from regen.engine.planning import DryRun
 from regen.engine.reprocessing import reprocess
-from regen.engine.scan import Scanner, add_outcome, checked, log_observed, read_and_log, require_ids, scan_and_log
+from regen.engine.scan import add_outcome, checked
 from regen.engine.settings import Limits, Migration
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import ConfigError, StalePlan
+from regen.errors import StalePlan
 from regen.monitoring import doctor, freshness
-from regen.ports import (
-    Embedder,
-    ForeignColumns,
-    PartialSource,
-    ScanBatch,
-    Source,
-    Store,
-    VectorCache,
-    WatchableSource,
-)
-from regen.ports.catalog import SOURCE_STAGE, Catalog, Generation
+from regen.monitoring.scheduled import Jobs
+from regen.ports import Embedder, ForeignColumns, Source, Store, VectorCache
+from regen.ports.catalog import Catalog, Generation
+from regen.ports.feeds import Feed
 from regen.serving.querylog import QueryLog
 from regen.serving.reading import ReadSide
 from regen.serving.usage import UsageCounter
@@ -60,6 +53,7 @@ from regen.verbs.queries import QueryVerbs
 from regen.verbs.rollouts import ROLLOUT_QUERIES, RolloutVerbs
 from regen.verbs.searching import SearchVerbs
 from regen.verbs.service import ServiceVerbs
+from regen.verbs.syncing import SyncVerbs
 from regen.verbs.working import WorkVerbs
 
 if TYPE_CHECKING:
@@ -69,6 +63,7 @@ if TYPE_CHECKING:
 
 
 class Index(
+    SyncVerbs,
     SearchVerbs,
     FillingVerbs,
     GenerationVerbs,
@@ -92,6 +87,8 @@ class Index(
         store: Store | str = "lancedb://.regen/vectors",
         catalog: Catalog | str = "sqlite:///.regen/catalog.db",
         source: Source | Mapping[str, Any] | None = None,
+        sources: Sequence[Source | Mapping[str, Any] | Feed] = (),
+        freshness: Target | None = None,
         alias: str = "default",
         text: str = "{text}",
         chunking: Chunking | None = None,
@@ -119,14 +116,17 @@ class Index(
         ``evaluation`` says what a candidate is measured by, the gate included, ``rollout`` what a rollout is judged by.
         Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are models of older
         generations that no name finds. ``rerank`` names the ``model`` that orders candidates anew, by its name or as an
-        object, with its settings. Relative paths start at ``root``. Raises ConfigError.
+        object, with its settings. ``sources`` are several, each of another name; with a ``Feed`` one says when it is
+        refreshed and how fresh it must be. ``freshness`` is the target of all that have none, and of pushed documents.
+        Relative paths start at ``root``. Raises ConfigError.
         """
         self._root, self._limits, self.alias = Path(root).absolute(), limits or Limits(), alias
         self._models = make_models(
             embedder, dict(embedding or {}), self._limits, self._root,
             text=text, chunking=chunking, metric=metric, index=index, others=models or {},
         )  # fmt: skip
-        self._source = registry.make_source(source, self._root) if isinstance(source, Mapping) else source
+        self._feeds = make_feeds(source, sources, self._root)
+        self._target = freshness
         self._stores = make_stores(store, self._root)
         self._store = self._stores.configured
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
@@ -166,60 +166,6 @@ class Index(
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def upsert(self, documents: Iterable[Document]) -> SyncResult:
-        """Create or replace documents; they are searchable when this returns. Unchanged ones cost nothing.
-
-        Raises ConfigError for ids that are no strings; a document that cannot be processed is a dead letter.
-        """
-        if isinstance(documents, Document):
-            raise ConfigError("upsert takes several documents", hint="write index.upsert([document])")
-        return self._writer_run("upsert", lambda: self._log_pushed(list(documents)), None)
-
-    def delete(self, ids: Iterable[str]) -> SyncResult:
-        """Delete documents. When this returns no search finds them (I3); unknown ids are ignored."""
-        if isinstance(ids, str):
-            raise ConfigError("delete takes several ids", hint=f"write index.delete([{ids!r}])")
-        wanted = list(ids)
-        require_ids(wanted)
-
-        def log() -> DocumentCounts:
-            self._catalog.unearth(SOURCE_STAGE, wanted)
-            return DocumentCounts(deleted=self._catalog.tombstone(wanted, at=time.time()))
-
-        return self._writer_run("delete", log, None)
-
-    def sync(self, *, allow_mass_delete: bool = False, progress: OnProgress | None = None) -> SyncResult:
-        """Bring every current generation in step with the source. Raises MassDelete, SourceError, BudgetExceeded."""
-
-        def log() -> DocumentCounts:
-            return self._log_scanned(allow_mass_delete=allow_mass_delete, progress=progress)
-
-        return self._writer_run("sync", log, progress)
-
-    def sync_ids(self, ids: Iterable[str], progress: OnProgress | None = None) -> SyncResult:
-        """Bring just these documents of the source in step. Raises ConfigError for a source that cannot read by id."""
-        source = self._source
-        if source is None or not isinstance(source, PartialSource):
-            raise ConfigError("the source cannot deliver single documents", hint="run a whole `regen sync`")
-        wanted = list(ids)
-
-        def log() -> DocumentCounts:
-            return read_and_log(self._scanner(source), source, self._catalog, wanted)
-
-        return self._writer_run("sync", log, progress)
-
-    def watch(self, stop: threading.Event, on_sync: Callable[[SyncResult], None]) -> None:
-        """Sync, then follow the source until ``stop`` is set; ``on_sync`` is told of each round that did something."""
-        source = self._source
-        if source is None or not isinstance(source, WatchableSource):
-            raise ConfigError("the source cannot be watched", hint="watch works with `source: {kind: files, …}`")
-        events = source.watch(stop)  # armed before the first sync, so that no edit falls between the two
-        on_sync(self.sync())
-        for ids in events:
-            result = self.sync_ids(ids)
-            if result.documents.changed or result.documents.failed:
-                on_sync(result)
-
     def apply(
         self, plan: Plan | None = None, *, allow_mass_delete: bool = False, progress: OnProgress | None = None
     ) -> SyncResult:
@@ -234,10 +180,9 @@ class Index(
         require_room_for(self._desired(), self._catalog, self._stores, self.recipe)
 
         def log() -> DocumentCounts:
-            if self._source is None:
-                return DocumentCounts()
-            scanner = self._scanner(self._source, progress)
-            return scan_and_log(scanner, self._catalog, allow_mass_delete=allow, only=changes)
+            scanned = self._log_scanned(list(self._feeds), allow_mass_delete=allow, progress=progress, only=changes)
+            scanned.raise_failures()
+            return scanned.counts
 
         result = self._writer.run("apply", log, progress)
         wanted = self._desired()
@@ -308,15 +253,6 @@ class Index(
         """
         return adopt(self._writer, store, collection, columns or ForeignColumns(), progress)
 
-    def retry(self, progress: OnProgress | None = None) -> SyncResult:
-        """Try all dead letters again: those of the source by a sync, those of the model by processing them anew."""
-
-        def log() -> DocumentCounts:  # under the lease, for the same reason as in replay
-            self._catalog.revive()
-            return self._log_scanned(allow_mass_delete=False, progress=progress)
-
-        return self._writer_run("sync", log, progress)
-
     def reprocess(self, ids: Iterable[str], progress: OnProgress | None = None) -> SyncResult:
         """Chunk and embed just these documents anew, in every complete generation. Raises NotFound."""
         return reprocess(self._writer, list(ids), progress)
@@ -366,13 +302,14 @@ class Index(
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
         notes = [*self._rollout_told(), *self._desired().notes(), *self._filling_notes(), *self._reranking_notes()]
-        found = freshness.status(self._catalog, self.alias, now=time.time(), notes=notes)
+        jobs = Jobs.of(self._catalog, self.alias, self._feeds, {}, time.time())
+        found = freshness.status(self._catalog, self.alias, jobs, target=self._target, notes=notes)
         return replace(found, reranking=self.rerank_stats(), workers=self.workers())
 
     def doctor(self) -> DoctorReport:
         """Check all of it, change nothing."""
         return doctor.examine(
-            source=self._source,
+            feeds=self._feeds,
             embedder=self._models.embedder,
             store=self._store,
             store_of=self._stores.of,
@@ -424,28 +361,6 @@ class Index(
         result.notes += [*self._desired().notes(), *self._rollout_notes()]
         return result
 
-    def _log_scanned(self, *, allow_mass_delete: bool, progress: OnProgress | None) -> DocumentCounts:
-        if self._source is None:
-            return DocumentCounts()
-        scanner = self._scanner(self._source, progress)
-        return scan_and_log(scanner, self._catalog, allow_mass_delete=allow_mass_delete)
-
-    def _log_pushed(self, documents: list[Document]) -> DocumentCounts:
-        scanner, counts = self._scanner(registry.make_source({"kind": "push"}, self._root)), DocumentCounts()
-        observed = scanner.judge(ScanBatch(documents))
-        failing = set(self._catalog.buried(SOURCE_STAGE))
-        log_observed(scanner, self._catalog, observed, observed.candidates, counts, failing)
-        return counts
-
-    def _scanner(self, source: Source, progress: OnProgress | None = None) -> Scanner:
-        return Scanner(source, self._catalog, self._content_keys(), self._limits, progress)
-
-    def _content_keys(self) -> tuple[str, ...]:
-        """What counts as content is decided by the recipe that search is answered by."""
-        current = self._writer.current()
-        live = self._catalog.route(self.alias).live
-        return next((item.recipe.text.keys for item in current if item.number == live), self.recipe.text.keys)
-
     @property
     def _quality(self) -> QualitySide:
         from regen.quality.gating import QualitySide  # noqa: PLC0415 - statistics are heavy: only who measures
@@ -462,12 +377,11 @@ class Index(
         return desired(self._catalog, self.alias, self._writer.current(), self._models, self._stores)
 
     def _dry_run(self, allow_mass_delete: bool, progress: OnProgress | None, witness: Witness | None = None) -> DryRun:
-        source = self._source or registry.make_source({"kind": "push"}, self._root)
         maker = PlanMaker(
             self._catalog, self._models, self._stores, self._cache, self._migration, self._promotes_because, witness
         )
         return maker.dry_run(
-            self._scanner(source, progress),
+            self._scanners(progress),
             self._desired(),
             self._writer.current(),
             allow_mass_delete=allow_mass_delete,

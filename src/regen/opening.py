@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from regen import registry
 from regen.assembly import CACHE_PATH, OVERRIDES
 from regen.core.documents import canonical_json
 from regen.core.priority import Priority
+from regen.core.refresh import Policy
 from regen.engine.settings import Limits, Migration, Rescore
 from regen.index import Index
+from regen.ports.feeds import Feed
 
 if TYPE_CHECKING:
     from regen.config.models import Settings
+    from regen.config.refresh import BesideSource
     from regen.ports.judges import Writer
     from regen.quality.answering import Judging
     from regen.quality.settings import EvaluationSettings
@@ -35,7 +38,8 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         embedding=part.model_dump(include=set(OVERRIDES)),
         store=settings.store.url,
         catalog=settings.catalog.url,
-        source=settings.source,
+        sources=[feed(own, beside, settings) for own, beside in settings.feeds],
+        freshness=None if settings.freshness is None else settings.freshness.build(),
         alias=settings.alias,
         text=settings.text,
         chunking=settings.chunking.build(),
@@ -64,6 +68,16 @@ def migration(settings: Settings) -> Migration:
     given = settings.migration
     rescore = Rescore() if given.rescore is None else Rescore(**given.rescore.model_dump())
     return Migration(**given.model_dump(include={"strategy", "pilot", "throttle", "drain"}), rescore=rescore)
+
+
+def feed(own: Mapping[str, Any], beside: BesideSource, settings: Settings) -> Feed:
+    """A source with when it is refreshed and how fresh it must be."""
+    target = beside.freshness or settings.freshness
+    return Feed(
+        registry.make_source(own, settings.root),
+        Policy() if beside.refresh is None else beside.refresh.build(),
+        None if target is None else target.build(),
+    )
 
 
 def evaluation_settings(settings: Settings) -> EvaluationSettings | None:

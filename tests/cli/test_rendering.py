@@ -15,6 +15,7 @@ from regen.cli.rendering_status import history_lines, status_lines
 from regen.cli.rendering_sync import sync_lines, watch_line
 from regen.cli.rendering_upkeep import doctor_lines, gc_lines, init_lines, verify_lines
 from regen.config import Detected
+from regen.core.freshness import Percentiles
 from regen.core.plan import Plan, Step
 from regen.core.results import (
     ChangeRecord,
@@ -28,7 +29,6 @@ from regen.core.results import (
     GcReport,
     GenerationStatus,
     Hit,
-    Percentiles,
     SearchResult,
     StatusReport,
     SyncResult,
@@ -158,10 +158,15 @@ def test_snippets_are_cut_at_a_word() -> None:
     assert snippet("  short\n text ", 22) == "short text"
 
 
+TIMES = Percentiles(0.4, 1.2, 3)
+
+
 def status(live: int | None = 1, letters: int = 0, **freshness: int) -> StatusReport:
     """A status report."""
     counts = {"pending": 0, "stale": 0, "failed": 0, "deleted_still_present": 0, **freshness}
-    fresh = Freshness(**counts, oldest_pending_seconds=12, source_to_searchable_seconds=Percentiles(0.4, 1.2, 3))
+    fresh = Freshness(
+        **counts, oldest_pending_seconds=12, source_to_searchable_seconds=Percentiles(0.4, 1.2, 3), sources=[]
+    )
     generation = GenerationStatus(1, "live", "hashing/64", 64, "abc", 5001, 9120, 0, 0, 0.0)
     return StatusReport("handbook", live, [generation], fresh, 1.5, 5001, [LETTER] * letters, ["the recipe changed"])
 

@@ -21,10 +21,11 @@ def keys(model: type[BaseModel] = Settings) -> list[str]:
     found = []
     for name, field in model.model_fields.items():
         found.append(name)
-        inner = [field.annotation, *get_args(field.annotation)]
-        for block in inner:
+        inner = valid_keys(model, (name,))
+        for block in [field.annotation, *get_args(field.annotation)]:
             if isinstance(block, type) and issubclass(block, BaseModel):
                 found += keys(block)
+        found += inner
     return found
 
 

@@ -101,6 +101,29 @@ def test_a_block_with_all_keys_commented_out_means_its_defaults() -> None:
     assert parse(SMALL + "limits:\n  # budget_usd: 5\n").limits == parse(SMALL).limits
 
 
+def test_when_sources_are_refreshed() -> None:
+    """What stands beside a source's own keys is taken out of its block; the policy has its own defaults."""
+    text = SMALL.replace(
+        "source: {kind: files, path: docs}",
+        "sources:\n  - {name: docs, kind: files, path: docs, freshness: {p99: 5s},\n     "
+        "refresh: {cron: '*/15 * * * *', timezone: Europe/Berlin, at_most_every: 5m, quiet_for: 30s}}\n"
+        "  - {kind: push}",
+    )
+    (own, beside), (push, nothing) = parse(text).feeds
+    assert own == {"name": "docs", "kind": "files", "path": "docs"}
+    assert beside.freshness is not None
+    assert beside.freshness.build().bounds == {"p99": 5.0}
+    assert beside.refresh is not None
+    policy = beside.refresh.build()
+    assert (policy.at_most_every, policy.quiet_for, policy.patience) == (300.0, 30.0, 300.0)
+    assert policy.cron is not None
+    assert policy.cron.expression == "*/15 * * * *"
+    assert (push, nothing.refresh, nothing.freshness) == ({"kind": "push"}, None, None)
+    assert (
+        parse(SMALL).text == parse(SMALL.replace("source: {kind: files, path: docs}", "sources: [{kind: files}]")).text
+    )
+
+
 def test_settings_are_frozen() -> None:
     """Settings are values: nothing changes them while a run uses them."""
     settings = parse(SMALL)
@@ -157,6 +180,20 @@ MISTAKES = [
     ("version: 2", ":1: version must be 1, not 2", ""),
     ("source: {path: docs}", "source: needs a kind", ""),
     ("source: docs", "source must be a mapping of keys to values, not 'docs'", ""),
+    ("source: {kind: files, refresh: {corn: x}}", ":2: source.refresh.corn is not a known key", "did you mean 'cron'"),
+    ("source: {kind: files, refresh: {cron: '61 * * * *'}}", "'61 * * * *': the field minute", "SUN"),
+    ("source: {kind: files, refresh: {cron: '0 0 30 2 *'}}", "the field day-of-month is not valid", "for example"),
+    ("source: {kind: files, refresh: {cron: '* * *'}}", "'* * *' has 3 fields", "minute, hour, day"),
+    ("source: {kind: files, refresh: {timezone: Berlin}}", "source.refresh.timezone: 'Berlin' is no time zone", "IANA"),
+    ("source: {kind: files, refresh: {quiet_for: soon}}", "source.refresh.quiet_for: not a duration: 'soon'", ""),
+    ("source: {kind: files, refresh: {quiet_for: 9s, wait_at_most: 1s}}", "shorter than quiet_for", "in all"),
+    ("source: {kind: files, freshness: {p90: 5s}}", "source.freshness.p90 is not a known key", "p50, p95, p99, window"),
+    ("freshness: {}", "freshness: needs p50, p95 or p99", ""),
+    ("freshness: {p99: 5s, window: 0}", "freshness: window must be more than 0", ""),
+    ("sources: []", "sources: names no source", ""),
+    ("sources: [{path: x}]", "sources[0]: needs a kind", ""),
+    ("sources: [{kind: files, refresh: {cron: x}}]", "sources[0].refresh.cron: 'x' has 1 fields", ""),
+    ("sources: [{kind: files}]", "source: stands beside sources", "into the list"),
 ]  # fmt: skip
 
 

@@ -31,13 +31,17 @@ def test_a_folder_of_markdown(tmp_path: Path) -> None:
 def test_several_suffixes_are_a_list_of_globs(tmp_path: Path) -> None:
     """Each suffix that is there is one pattern, spelt as it is."""
     found = detect(files(tmp_path, "a.md", "b.txt", "c.MD", "d.py"), tmp_path)
-    assert parse_settings(render_template(found), root=tmp_path).source["glob"] == ["**/*.MD", "**/*.md", "**/*.txt"]
+    assert parse_settings(render_template(found), root=tmp_path).feeds[0][0]["glob"] == [
+        "**/*.MD",
+        "**/*.md",
+        "**/*.txt",
+    ]
 
 
 def test_the_folder_of_the_file_itself(tmp_path: Path) -> None:
     """The current folder is written as a dot."""
     found = detect(files(tmp_path, "a.txt"), tmp_path)
-    assert parse_settings(render_template(found), root=tmp_path).source["path"] == "."
+    assert parse_settings(render_template(found), root=tmp_path).feeds[0][0]["path"] == "."
 
 
 def test_a_jsonl_file_and_a_folder_with_just_one(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_a_path_outside_and_one_that_needs_quotes(tmp_path: Path) -> None:
     folder = files(tmp_path / 'it\'s: "odd" #1', "a.md")
     (tmp_path / "project").mkdir()
     settings = parse_settings(render_template(detect(folder, tmp_path / "project")), root=tmp_path)
-    assert Path(settings.source["path"]) == folder.resolve()
+    assert Path(settings.feeds[0][0]["path"]) == folder.resolve()
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "code", "bad.jsonl", "image.png"])

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from regen.core.freshness import Percentiles
 from regen.core.recipe import Embedding, Recipe
 from regen.core.records import GenerationRecord
-from regen.core.results import Freshness, Percentiles, StatusReport
+from regen.core.results import Freshness, StatusReport
 from regen.evaluation.rollout import Analysis, advance, start
 from regen.evaluation.tallies import ArmTally, Measurement
 from regen.evaluation.trail import extended, look

@@ -10,7 +10,8 @@ import pytest
 
 from regen.catalog.sqlite import open_catalog
 from regen.core.documents import Document
-from regen.engine.scan import Scanner, scan_and_log
+from regen.engine.scan import Scanner
+from regen.engine.scans import log_all
 from regen.engine.settings import Limits
 from regen.errors import CatalogError, DuplicateDocument
 from regen.ports import KnownStamps, ScanBatch
@@ -51,7 +52,9 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 def scan(source: Batches, catalog: Catalog, on_step: OnStep | None = None) -> int:
     """One pass; how many documents were added."""
     stepped = Steps(on_step).wrap(catalog, "catalog")
-    return scan_and_log(Scanner(source, stepped, (), Limits()), stepped, allow_mass_delete=False).added
+    scanned = log_all([Scanner(source, stepped, (), Limits())], stepped, allow_mass_delete=False)
+    scanned.raise_failures()
+    return scanned.counts.added
 
 
 @pytest.mark.parametrize("ids", ["aa", "aba", "abca", "abcda"])

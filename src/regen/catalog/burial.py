@@ -14,7 +14,7 @@ from regen.core.results import DeadLetter
 from regen.ports.catalog import SOURCE_STAGE
 
 _letters, _docs = schema.dead_letters.c, schema.documents.c
-_COLUMNS: Final = ("generation", "doc_id", "revision", "reason", "attempts", "failed_at")
+_COLUMNS: Final = ("generation", "doc_id", "revision", "reason", "attempts", "failed_at", "source")
 _BURY = Merging(
     schema.dead_letters,
     _COLUMNS,
@@ -23,6 +23,7 @@ _BURY = Merging(
         "revision": new.revision,
         "reason": new.reason,
         "failed_at": new.failed_at,
+        "source": new.source,
         "attempts": _letters.attempts + literal_column("1"),  # bulk binds columns only
     },
 )
@@ -36,7 +37,7 @@ def bury_letters(connection: Connection, letters: Sequence[DeadLetter]) -> None:
 
 def _row(letter: DeadLetter) -> tuple[Any, ...]:
     stage = SOURCE_STAGE if letter.generation is None else letter.generation
-    return stage, letter.doc_id, letter.revision, letter.reason, letter.attempts, letter.failed_at
+    return stage, letter.doc_id, letter.revision, letter.reason, letter.attempts, letter.failed_at, letter.source
 
 
 def forget_letters(connection: Connection, generation: int, placed: ColumnElement[bool]) -> None:

@@ -8,6 +8,7 @@ from regen.catalog.documents import DocumentLog
 from regen.catalog.evaluations import Evaluations
 from regen.catalog.generations import Generations
 from regen.catalog.insight import Insight
+from regen.catalog.jobs import Jobs
 from regen.catalog.leases import Leases
 from regen.catalog.letters import Letters
 from regen.catalog.observing import Observations
@@ -35,5 +36,6 @@ class SqlCatalog(
     Callers,
     Requests,
     Observations,
+    Jobs,
 ):
     """Implements ``regen.ports.catalog.Catalog``."""

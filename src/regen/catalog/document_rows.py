@@ -44,7 +44,7 @@ _COLUMNS: Final = DocumentRow._fields[:-1]
 _EDITED: Final = _COLUMNS[2:]
 _RESTORED: Final = tuple(name for name in _EDITED if name not in {"source", "fingerprint", "stamp"})
 """A restored document keeps what its source last delivered: only a new change at the source overrides it."""
-_DELIVERED: Final = ("fingerprint", "stamp")
+_DELIVERED: Final = ("source", "fingerprint", "stamp")
 _LOGGED: Final = (
     "revision", "doc_key", "kind", "content_hash", "metadata", "access", "version", "source_time", "changed_at",
 )  # fmt: skip

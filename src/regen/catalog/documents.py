@@ -25,11 +25,11 @@ class DocumentLog(Database):
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Those of the ids that the catalog has, deleted ones included."""
-        statement = select(_docs.doc_id, _docs.doc_key, _docs.fingerprint, _docs.deleted).where(
+        statement = select(_docs.doc_id, _docs.doc_key, _docs.fingerprint, _docs.deleted, _docs.source).where(
             self.among(_docs.doc_id, ids)
         )
         with self.glancing() as connection:
-            return {row[0]: Known(row[1], row[2], row[3]) for row in connection.execute(statement)}
+            return {row[0]: Known(*row[1:]) for row in connection.execute(statement)}
 
     def states(self, ids: Sequence[str]) -> dict[str, State]:
         """The facets of those of the ids that are alive."""
@@ -37,13 +37,14 @@ class DocumentLog(Database):
             found = self._current(connection, ids)
         return {doc_id: state for doc_id, (_, state) in found.items() if state is not None}
 
-    def stamps(self, ids: Sequence[str]) -> dict[str, str]:
+    def stamps(self, ids: Sequence[str], source: str | None = None) -> dict[str, str]:
         """The stamps under which documents were last read, without those that their source could not deliver since."""
         letters = schema.dead_letters.c
         statement = (
             select(_docs.doc_id, _docs.stamp)
             .where(self.among(_docs.doc_id, ids), _docs.stamp.is_not(None), _docs.deleted.is_(False))
             .where(_docs.doc_id.not_in(select(letters.doc_id).where(letters.generation == 0)))
+            .where(*([] if source is None else [_docs.source == source]))
         )
         with self.glancing() as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}
@@ -68,10 +69,11 @@ class DocumentLog(Database):
         with self.glancing() as connection:
             return _head(connection)
 
-    def alive(self) -> int:
-        """How many documents exist."""
+    def alive(self, source: str | None = None) -> int:
+        """How many documents exist, of one source or of all."""
+        mine = [] if source is None else [_docs.source == source]
         with self.glancing() as connection:
-            return connection.execute(select(func.count()).where(_docs.deleted.is_(False))).scalar_one()
+            return connection.execute(select(func.count()).where(_docs.deleted.is_(False), *mine)).scalar_one()
 
     def log(
         self,

@@ -15,7 +15,8 @@ from regen.catalog.rollouts import abandon_candidate, end_bridge, end_rollout
 from regen.core.chunks import ENTRY_BYTES
 from regen.core.recipe import Recipe
 from regen.errors import AliasMoved, CatalogError, NotFound, NotPromotable
-from regen.ports.catalog import Generation, GenerationCounts, GenerationState, Route, Switch
+from regen.ports.catalog import Generation, GenerationState, Route, Switch
+from regen.ports.freshness import GenerationCounts, SourceCounts
 from regen.ports.placements import Lease
 
 _gens, _docs, _placed = schema.generations.c, schema.documents.c, schema.placements.c
@@ -265,19 +266,8 @@ class Generations(Database):
 
     def counts(self, generation: int) -> GenerationCounts:
         """The numbers that ``status`` shows, read at one moment."""
-        joined = schema.documents.outerjoin(
-            schema.placements, (_placed.doc_key == _docs.doc_key) & (_placed.generation == generation)
-        )
-        dead = schema.dead_letters
-        is_dead = (
-            select(dead.c.doc_id)
-            .where(dead.c.generation == generation, dead.c.doc_id == _docs.doc_id, dead.c.revision == _docs.revision)
-            .exists()
-        )
-        unplaced = _docs.deleted.is_(False) & _placed.revision.is_(None) & ~is_dead
-        outdated = _docs.deleted.is_(False) & (_placed.revision != _docs.revision) & ~is_dead
-        ghost = _docs.deleted.is_(True) & _placed.revision.is_not(None)
-        waiting = unplaced | outdated | ghost
+        outdated, ghost = _outdated(generation), _docs.deleted.is_(True) & _placed.revision.is_not(None)
+        waiting = _waiting(generation)
         statement = select(
             func.count(_placed.revision),
             func.coalesce(func.sum(func.length(_placed.chunks)), 0),
@@ -285,7 +275,7 @@ class Generations(Database):
             func.coalesce(func.sum(_as_int(outdated)), 0),
             func.coalesce(func.sum(_as_int(ghost)), 0),
             func.min(_case_time(waiting)),
-        ).select_from(joined)
+        ).select_from(_placed_in(generation))
         with self.reading() as connection:
             row = connection.execute(statement).one()
             failed = connection.execute(
@@ -293,8 +283,30 @@ class Generations(Database):
             ).scalar_one()
         return GenerationCounts(row[0], row[1] // ENTRY_BYTES, row[2], row[3], failed, row[4], row[5])
 
+    def sources(self, generation: int | None) -> dict[str, SourceCounts]:
+        """What a generation holds and lacks of each source that has documents."""
+        waiting = _waiting(-1 if generation is None else generation)
+        statement = (
+            select(
+                _docs.source,
+                func.coalesce(func.sum(_as_int(_docs.deleted.is_(False))), 0),
+                func.coalesce(func.sum(_as_int(waiting)), 0),
+                func.min(_case_time(waiting)),
+            )
+            .select_from(_placed_in(-1 if generation is None else generation))
+            .group_by(_docs.source)
+        )
+        with self.reading() as connection:
+            return {row[0]: SourceCounts(*row[1:]) for row in connection.execute(statement)}
+
     def latencies(
-        self, generation: int, limit: int = 10_000, *, after: float | None = None, before: float | None = None
+        self,
+        generation: int,
+        limit: int = 10_000,
+        *,
+        after: float | None = None,
+        before: float | None = None,
+        source: str | None = None,
     ) -> list[float]:
         """Seconds from a change at its source (or from when it was seen) to its placement, newest placements first.
 
@@ -311,6 +323,7 @@ class Generations(Database):
             .where(_placed.applied_at >= _docs.changed_at)
             .where(*([] if after is None else [_docs.changed_at >= after]))
             .where(*([] if before is None else [_docs.changed_at < before]))
+            .where(*([] if source is None else [_docs.source == source]))
             .order_by(_placed.applied_at.desc())
             .limit(limit)
         )
@@ -329,6 +342,30 @@ def _set_state(connection: Connection, generation: int | None, state: str, *, re
     connection.execute(
         update(schema.generations).where(_gens.number == generation).values(state=state, retained_at=retained_at)
     )
+
+
+def _placed_in(generation: int) -> Any:
+    """All documents with what a generation holds of them."""
+    return schema.documents.outerjoin(
+        schema.placements, (_placed.doc_key == _docs.doc_key) & (_placed.generation == generation)
+    )
+
+
+def _outdated(generation: int) -> Any:
+    """Whether a document is held in another revision than its own, which has not failed."""
+    return _docs.deleted.is_(False) & (_placed.revision != _docs.revision) & ~_is_dead(generation)
+
+
+def _waiting(generation: int) -> Any:
+    """Whether a generation still has to take a document up, or to drop it."""
+    unplaced = _docs.deleted.is_(False) & _placed.revision.is_(None) & ~_is_dead(generation)
+    return unplaced | _outdated(generation) | (_docs.deleted.is_(True) & _placed.revision.is_not(None))
+
+
+def _is_dead(generation: int) -> Any:
+    dead = schema.dead_letters.c
+    mine = (dead.generation == generation) & (dead.doc_id == _docs.doc_id)
+    return select(dead.doc_id).where(mine, dead.revision == _docs.revision).exists()
 
 
 def _as_int(condition: Any) -> Any:

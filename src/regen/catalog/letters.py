@@ -31,7 +31,7 @@ class Letters(Database):
         """The newest dead letters first."""
         statement = select(
             _letters.doc_id, _letters.generation, _letters.revision, _letters.reason, _letters.attempts,
-            _letters.failed_at,
+            _letters.failed_at, _letters.source,
         ).order_by(_letters.failed_at.desc(), _letters.doc_id)  # fmt: skip
         with self.glancing() as connection:
             found = rows(connection, statement.limit(limit))
@@ -53,12 +53,16 @@ class Letters(Database):
                     )
                 )
 
-    def buried(self, generation: int) -> list[str]:
-        """The ids of all dead letters of one generation, or of the source stage."""
+    def buried(self, generation: int, source: str | None = None) -> list[str]:
+        """The ids of all dead letters of one generation, or of the source stage: of one source, if it is named.
+
+        Letters from before sources were noted are of any.
+        """
+        statement = select(_letters.doc_id).where(_letters.generation == generation)
+        if source is not None:
+            statement = statement.where(_letters.source.in_([source, ""]))
         with self.glancing() as connection:
-            return [
-                row[0] for row in connection.execute(select(_letters.doc_id).where(_letters.generation == generation))
-            ]
+            return [row[0] for row in connection.execute(statement)]
 
     def revive(self) -> int:
         """Give all dead letters of generations another try."""

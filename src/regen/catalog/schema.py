@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION: Final = "0007"
+SCHEMA_VERSION: Final = "0008"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -290,6 +290,40 @@ dead_letters = Table(
     Column("reason", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("failed_at", Float, nullable=False),
+    Column("source", Text, nullable=False, server_default=text("''")),  # of a letter that a source produced
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("since", Float, nullable=False),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Column("succeeded_at", Float),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("failed_at", Float),
+    Column("error", Text, nullable=False, server_default=text("''")),
+    Column("pending", BigInteger, nullable=False, server_default=text("0")),
+    Column("pending_since", Float),
+    Column("follower", Text, nullable=False, server_default=text("''")),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("alias", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("fired_at", Float, nullable=False),
+    Column("resolved_at", Float),
+    Column("told", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("tried_at", Float),
+    Column("error", Text, nullable=False),
+    Column("documents", Text, nullable=False),
 )
 
 usage = Table(

@@ -9,8 +9,9 @@ from rich.text import Text
 from regen.cli.layout import bad, good, hint, labelled, listed, note, table
 from regen.cli.moments import local
 from regen.cli.quantities import ago, count, counted, duration, money
+from regen.cli.rendering_schedule import percentile_words, schedule_lines, source_lines
 from regen.cli.rendering_working import worker_lines
-from regen.core.results import ChangeRecord, DeadLetter, Freshness, GenerationStatus, Percentiles, StatusReport
+from regen.core.results import ChangeRecord, DeadLetter, Freshness, GenerationStatus, StatusReport
 
 SHOWN_LETTERS = 20
 
@@ -23,6 +24,8 @@ def status_lines(report: StatusReport, now: float) -> Iterator[Text]:
         yield from _generation_lines(generation)
     yield from worker_lines(report.workers, now)
     yield from _freshness_lines(report.freshness)
+    yield from source_lines(report, now)
+    yield from schedule_lines(report.schedule, now)
     if report.cost_usd:
         yield labelled("spent", f"{money(report.cost_usd)} so far")
     yield from _evaluation_lines(report)
@@ -94,14 +97,9 @@ def _freshness_lines(freshness: Freshness) -> Iterator[Text]:
         stale = f"{count(freshness.stale)} searchable in an older revision" if freshness.stale else ""
         yield labelled("behind", listed([f"oldest change {duration(freshness.oldest_pending_seconds)} old", stale]))
         yield hint("regen sync")
-    times = _percentiles(freshness.source_to_searchable_seconds)
+    times = percentile_words(freshness.source_to_searchable_seconds)
     if times:
         yield labelled("freshness", f"from source to searchable: {times}")
-
-
-def _percentiles(times: Percentiles) -> str:
-    known = (("p50", times.p50), ("p95", times.p95), ("p99", times.p99))
-    return listed(f"{name} {duration(seconds)}" for name, seconds in known if seconds is not None)
 
 
 def letter_lines(letters: Sequence[DeadLetter], now: float) -> Iterator[Text]:

@@ -31,21 +31,31 @@ MassDeleteOption = Annotated[
 @verb
 def sync(
     session: Session,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on: follow the source as it changes.")] = False,
+    source: Annotated[
+        str | None, typer.Option("--source", "-s", metavar="NAME", help="Only this one of several sources.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on: follow the sources as they change.")] = False,
+    schedule: Annotated[
+        bool, typer.Option("--schedule", help="Go on: run what regen.yaml gives a cron expression, when it is due.")
+    ] = False,
     allow_mass_delete: MassDeleteOption = False,
 ) -> None:
-    """Bring the index in step with the source: documents only, never a new generation."""
+    """Bring the index in step with its sources: documents only, never a new generation."""
+    going_on = " ".join(name for name, wanted in (("--watch", watch), ("--schedule", schedule)) if wanted)
     with session.index() as index:
-        if watch:
-            if allow_mass_delete:
-                raise UsageError(
-                    "--watch and --allow-mass-delete do not go together",
-                    hint="run regen sync --allow-mass-delete once, then regen sync --watch",
-                )
-            _follow(session, index)
+        if going_on:
+            for option, given in (("--allow-mass-delete", allow_mass_delete), ("--source", source is not None)):
+                if given:
+                    raise UsageError(
+                        f"{going_on.split()[0]} and {option} do not go together",
+                        hint=f"run regen sync {option} once, then regen sync {going_on}",
+                    )
+            from regen.cli.following import go_on  # noqa: PLC0415 - only for who goes on
+
+            go_on(session, index.scheduler(follow=watch, timed=schedule))
             return
         with session.progress() as progress:
-            result = index.sync(allow_mass_delete=allow_mass_delete, progress=progress)
+            result = index.sync(source, allow_mass_delete=allow_mass_delete, progress=progress)
         _answer(session, index, result)
 
 
@@ -185,20 +195,6 @@ def _read_plan(file: Path) -> Plan:
     if not isinstance(data, dict):
         raise ConfigError(f"{file} is not a plan: no JSON object", hint=f"make one with regen plan --out {file}")
     return Plan.from_dict(data)
-
-
-def _follow(session: Session, index: Index) -> None:
-    from regen.cli.rendering_sync import watch_line  # noqa: PLC0415 - heavy; only when this verb runs
-
-    def on_sync(result: SyncResult) -> None:
-        if session.json:
-            session.emit(result.to_dict())
-        else:
-            show([watch_line(result, time.strftime("%H:%M:%S"))])
-
-    session.remark("Following the source; Ctrl-C ends.")
-    with until_stopped() as stop:
-        index.watch(stop, on_sync)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any, Final, cast, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from regen.config.block import Holds
 from regen.config.document import KeyPath, YamlDocument
 from regen.config.secrets import is_secret_key, mask_credentials
 from regen.errors import ConfigError
@@ -161,6 +162,9 @@ def valid_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
 
 
 def _block_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, Holds):
+        return annotation.block
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((block for part in get_args(annotation) if (block := _block_of(part))), None)
+    parts = (*get_args(annotation), *getattr(annotation, "__metadata__", ()))
+    return next((block for part in parts if (block := _block_of(part))), None)

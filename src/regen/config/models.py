@@ -17,9 +17,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from regen.config.block import Block, Duration, Name, Share
+from regen.config.block import Block, Duration, Name, Share, as_custom_error
 from regen.config.judging import JudgeSettings, WriterSettings
 from regen.config.migration import MigrationSettings
+from regen.config.refresh import BesideSource, SourceBlock, TargetSettings, split_source
 from regen.config.reranking import RerankerSettings
 from regen.config.rollout import RolloutSettings, UsageSettings
 from regen.config.server import ServerSettings
@@ -239,7 +240,9 @@ class Settings(Block):
 
     version: Literal[1]
     alias: str = "default"
-    source: dict[str, Any]
+    sources: list[SourceBlock] | None = None
+    source: SourceBlock | None = Field(default=None, validate_default=True)
+    freshness: TargetSettings | None = None
     text: str = "{text}"
     chunking: ChunkingSettings = Field(default_factory=ChunkingSettings)
     embedding: EmbeddingSettings
@@ -272,9 +275,11 @@ class Settings(Block):
             return data
         # A block whose keys are all commented out reads as null: that is the block's defaults.
         data = {key: value for key, value in data.items() if value is not None or not cls._is_optional_block(key)}
-        if "text" in data or not isinstance(data.get("source"), dict):
+        blocks = [data.get("source"), *(data["sources"] if isinstance(data.get("sources"), list) else ())]
+        kinds = {str(block.get("kind")) for block in blocks if isinstance(block, dict)}
+        if "text" in data or len(kinds) != 1:
             return data
-        return {**data, "text": cls.DEFAULT_TEXT.get(str(data["source"].get("kind")), "{text}")}
+        return {**data, "text": cls.DEFAULT_TEXT.get(kinds.pop(), "{text}")}
 
     @classmethod
     def _is_optional_block(cls, key: str) -> bool:
@@ -290,12 +295,29 @@ class Settings(Block):
             )
         return alias
 
+    @field_validator("sources")
+    @classmethod
+    def _some(cls, sources: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        if sources is not None and not sources:
+            raise ValueError("names no source, for example `sources: [{name: docs, kind: files, path: docs}]`")
+        return sources
+
     @field_validator("source")
     @classmethod
-    def _named_kind(cls, source: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(source.get("kind"), str) or not source["kind"]:
-            raise ValueError("needs a kind, for example `source: {kind: files, path: docs}`")
+    def _one_or_several(cls, source: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        several = info.data.get("sources")
+        if source is None and several is None and "sources" in info.data:
+            raise PydanticCustomError("missing", "source is missing")
+        if source is not None and several is not None:
+            error = ConfigError("stands beside sources", hint="put it into the list, with a name of its own")
+            raise as_custom_error(error)
         return source
+
+    @property
+    def feeds(self) -> list[tuple[dict[str, Any], BesideSource]]:
+        """The sources' own keys, each with what stands beside them."""
+        blocks = [self.source] if self.source is not None else self.sources or []
+        return [split_source(block) for block in blocks]
 
     @field_validator("metric")
     @classmethod
@@ -317,8 +339,3 @@ class Settings(Block):
         except ConfigError as error:
             raise as_custom_error(error) from None
         return text
-
-
-def as_custom_error(error: ConfigError) -> PydanticCustomError:
-    """An error of the core, so that it is reported with its place in the file."""
-    return PydanticCustomError("regen", "{message}", {"message": error.message, "hint": error.hint or ""})

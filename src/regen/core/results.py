@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from regen.core.freshness import Percentiles, SourceStatus
+from regen.core.refresh import ScheduleStatus
+
 
 @dataclass(slots=True)
 class DocumentCounts:
@@ -199,6 +202,8 @@ class GenerationStatus:
     """One generation as ``status`` shows it.
 
     ``lag_seconds`` is the age of its oldest pending change; ``paused`` says who paused its backfill, and why.
+    Everything that was changed at the sources before ``searchable_until``, in seconds since the epoch, is in it; None
+    while no source has been read in full.
     """
 
     number: int
@@ -212,20 +217,15 @@ class GenerationStatus:
     failed: int
     lag_seconds: float
     paused: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Seconds; None before anything was measured."""
-
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
+    searchable_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How far behind search is. ``stale`` documents are searchable, but in an older revision."""
+    """How far behind search is. ``stale`` documents are searchable, but in an older revision.
+
+    ``sources`` tells it of each source.
+    """
 
     pending: int
     stale: int
@@ -233,11 +233,15 @@ class Freshness:
     deleted_still_present: int
     oldest_pending_seconds: float
     source_to_searchable_seconds: Percentiles
+    sources: list[SourceStatus] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A document that could not be processed, and why. ``generation`` is None when the source could not deliver it."""
+    """A document that could not be processed, and why. ``generation`` is None when the source could not deliver it.
+
+    Then ``source`` is its name (empty in letters of earlier versions).
+    """
 
     doc_id: str
     generation: int | None
@@ -245,6 +249,7 @@ class DeadLetter:
     reason: str
     attempts: int
     failed_at: float
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +285,8 @@ class WorkerStatus:
 class StatusReport:
     """Whether search is fresh, complete, affordable and as good as it was.
 
-    ``alarms`` are what the live generation's newest evaluation found wrong with it.
+    ``alarms`` are what the live generation's newest evaluation found wrong with it. ``schedule`` is what runs by the
+    clock or follows sources, and who runs it.
     """
 
     alias: str
@@ -295,6 +301,7 @@ class StatusReport:
     alarms: list[str] = field(default_factory=list)
     reranking: RerankStats | None = None
     workers: list[WorkerStatus] = field(default_factory=list)
+    schedule: ScheduleStatus = field(default_factory=ScheduleStatus)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -135,7 +136,7 @@ class PlanMaker:
     witness: Witness | None = None
 
     def dry_run(
-        self, scanner: Scanner, wanted: Desired, current: list[Generation], *, allow_mass_delete: bool
+        self, scanners: Sequence[Scanner], wanted: Desired, current: list[Generation], *, allow_mass_delete: bool
     ) -> DryRun:
         """Count what ``apply`` would do."""
         live = wanted.live
@@ -144,7 +145,7 @@ class PlanMaker:
         build = self._build(wanted, current) if wanted.to_build else None
         if build is not None:
             build.lane.feed(followers)
-        planner = Planner(scanner, self.catalog, followed, followers, build)
+        planner = Planner(scanners, self.catalog, followed, followers, build)
         found = planner.run(allow_mass_delete=allow_mass_delete, recipe=self.models.recipe.fingerprint)
         if live is not None and wanted.path.path == "query":
             amends = f"{wanted.path.reasons[0]}: new query space, 0 texts, no document work"

@@ -15,7 +15,8 @@ from regen.engine.counting import BATCH_DOCUMENTS, Lane, chunks_of
 from regen.engine.embedding import Slot
 from regen.engine.prepare import Task
 from regen.engine.room import Room
-from regen.engine.scan import Scanner, ScanPlan, dry_scan
+from regen.engine.scan import Scanner
+from regen.engine.scans import ScanPlan, dry_scan
 from regen.engine.settings import Migration
 from regen.ports.catalog import CatalogReader
 from regen.ports.placements import Work
@@ -82,7 +83,7 @@ class Planner:
     answered by. Documents are counted once, chunks and texts for every generation.
     """
 
-    scanner: Scanner
+    scanners: Sequence[Scanner]
     reader: CatalogReader
     followed: Lane
     followers: Sequence[Lane]
@@ -100,7 +101,7 @@ class Planner:
             if len(self._pending) >= BATCH_DOCUMENTS:
                 self._count_pending()
 
-        scanned = dry_scan(self.scanner, allow_mass_delete=allow_mass_delete, visit=visit)
+        scanned = dry_scan(self.scanners, allow_mass_delete=allow_mass_delete, visit=visit)
         self._count_pending()
         elsewhere = touched | set(scanned.vanished)
         for lane in self.followers:

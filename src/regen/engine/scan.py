@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from regen.core.changes import Candidate, State, candidate, classify, state_of
+from regen.core.changes import Candidate, candidate, state_of
 from regen.core.documents import Document, Unreadable
 from regen.core.results import DeadLetter, DocumentCounts, Progress
 from regen.engine.settings import Limits
@@ -18,6 +18,8 @@ from regen.ports import PartialSource, ScanBatch, Source
 from regen.ports.catalog import SOURCE_STAGE, Catalog, CatalogReader, Known
 
 READ_DOCUMENTS = 1_000
+MAX_CLAIMS = 10_000
+"""So many documents of other sources are kept in mind, until it is known whether those still have them."""
 MIN_FOR_MASS_DELETE = 10
 """In a handful of documents any deletion is a large share."""
 Logged: TypeAlias = tuple[Sequence[str], Sequence[int]]
@@ -37,32 +39,28 @@ class Observed:
 
 
 @dataclass(slots=True)
-class ScanPlan:
-    """What a dry scan found: classified candidates go to ``visit``; here are the counts and what has vanished."""
-
-    counts: DocumentCounts
-    vanished: list[str]
-    digest: str
-    changes: set[bytes]
-    revision: int
-
-
-@dataclass(slots=True)
 class Scanner:
-    """Scans one source against the catalog. ``content_keys`` is the metadata that the text template names."""
+    """Scans one source against the catalog. ``content_keys`` is the metadata that the text template names.
+
+    ``others`` are the index's other sources, by name. A living document of one of those is not taken from it here: it
+    is remembered in ``claims``, under its owner's name; unless this source ``takes`` whatever it is given.
+    """
 
     source: Source
     reader: CatalogReader
     content_keys: Sequence[str]
     limits: Limits
     progress: Callable[[Progress], None] | None = None
+    others: Mapping[str, Source] = field(default_factory=dict)
+    takes: bool = False
+    claims: list[tuple[str, Candidate]] = field(default_factory=list)
     _seen: bytearray = field(default_factory=bytearray)
     _fresh: set[str] = field(default_factory=set)
 
     def observe(self) -> Iterator[Observed]:
         """Go through the source once, batch by batch, deciding; the catalog is only read."""
         done = 0
-        for batch in self.source.scan(self.reader):
+        for batch in self.source.scan(_OwnStamps(self.reader, self.source.name)):
             yield self.judge(batch)
             done += len(batch.documents) + len(batch.untouched) + len(batch.unreadable)
             if self.progress:
@@ -81,7 +79,7 @@ class Scanner:
         for doc_id in others:
             if (found := known.get(doc_id)) is not None:
                 observed.seen.append(found.doc_key)
-        observed.failed += [_source_letter(item) for item in batch.unreadable]
+        observed.failed += [self._letter(item) for item in batch.unreadable]
         self._mark(observed.seen)
         return observed
 
@@ -94,16 +92,33 @@ class Scanner:
             self._fresh.add(document.id)
         try:
             found = checked(document, self.limits, stamp)
+            if known is not None and not self.takes and is_of(known, self.others):
+                self._claim(known.source, found)
+                observed.delivered.remove(document.id)
+                return
         except DocumentError as error:
-            observed.failed.append(_source_letter(Unreadable(document.id, str(error))))
+            observed.failed.append(self._letter(Unreadable(document.id, str(error))))
             observed.delivered.remove(document.id)
             return
-        if known is None or known.fingerprint != found.fingerprint:
+        if known is None or known.fingerprint != found.fingerprint or self._is_orphan(known):
             observed.candidates.append(Candidate(document, found.fingerprint, stamp, state_of(document)))
             return
         observed.unchanged += 1
         if stamp is not None:
             observed.restamped[document.id] = stamp
+
+    def _is_orphan(self, known: Known) -> bool:
+        """Whether a document was of a source that the index has no more (or calls by another name)."""
+        return known.source != self.source.name and known.source not in self.others
+
+    def _claim(self, owner: str, found: Candidate) -> None:
+        if len(self.claims) >= MAX_CLAIMS:
+            before = [(name, item.document.id) for name, item in self.claims]
+            raise claimed(self.source.name, [*before, (owner, found.document.id)])
+        self.claims.append((owner, found))
+
+    def _letter(self, item: Unreadable) -> DeadLetter:
+        return DeadLetter(item.id, None, 0, item.reason, 1, time.time(), self.source.name)
 
     def _refuse_repetition(self, doc_id: str, key: int) -> None:
         if key < len(self._seen) and self._seen[key]:
@@ -120,6 +135,11 @@ class Scanner:
             if key >= len(self._seen):
                 self._seen.extend(bytes(key + 65_536 - len(self._seen)))
             self._seen[key] = 1
+
+    @property
+    def fresh(self) -> Collection[str]:
+        """The ids delivered so far that are new to the catalog and not logged yet."""
+        return self._fresh
 
     def logged(self, ids: Iterable[str], keys: Iterable[int]) -> None:
         """New documents have keys now: from here on the catalog remembers them, not this object."""
@@ -190,16 +210,13 @@ def require_ids(ids: Sequence[Any]) -> None:
         ) from None
 
 
-def scan_and_log(
-    scanner: Scanner, catalog: Catalog, *, allow_mass_delete: bool, only: set[bytes] | None = None
-) -> DocumentCounts:
-    """One pass over a source into the change log. With ``only``, exactly these changes (by :func:`change_key`).
+def log_scan(scanner: Scanner, catalog: Catalog, counts: DocumentCounts, only: set[bytes] | None = None) -> list[str]:
+    """One pass over a source into the change log; the ids of source-stage dead letters that it has not met again.
 
-    While one batch is written by a thread, the next is read and judged. Each is written after the one before it, and
-    all of them before this returns or raises.
+    With ``only``, exactly these changes (by :func:`change_key`). While one batch is written by a thread, the next is
+    read and judged. Each is written after the one before it, and all of them before this returns or raises.
     """
-    counts = DocumentCounts()
-    failing = set(catalog.buried(SOURCE_STAGE))
+    failing = set(catalog.buried(SOURCE_STAGE, scanner.source.name))
     with ThreadPoolExecutor(1, "regen-log") as thread:
         writing: Future[Logged] | None = None
         for observed in scanner.observe():
@@ -215,25 +232,23 @@ def scan_and_log(
                 _write(scanner, catalog, observed, chosen, counts, failing)
         if writing is not None:
             scanner.logged(*writing.result())
-    gone = scanner.vanished(allow_mass_delete=allow_mass_delete)
-    if only is not None:
-        gone = [doc_id for doc_id in gone if change_key(doc_id, None) in only]
-    counts.deleted += catalog.tombstone(gone, at=time.time()) if gone else 0
-    if failing and scanner.source.full:
-        catalog.unearth(SOURCE_STAGE, sorted(failing))  # neither delivered nor refused again: gone
-    return counts
+    return sorted(failing)
 
 
 def read_and_log(scanner: Scanner, source: PartialSource, catalog: Catalog, ids: Sequence[str]) -> DocumentCounts:
     """Bring just these documents into the change log, a thousand at a time; what the source lacks is deleted last."""
     counts, gone = DocumentCounts(), list[str]()
-    failing = set(catalog.buried(SOURCE_STAGE))
+    name = scanner.source.name
+    failing = set(catalog.buried(SOURCE_STAGE, name))
     for start in range(0, len(ids), READ_DOCUMENTS):
         batch, lacking = source.read(ids[start : start + READ_DOCUMENTS])
         gone += lacking
         observed = scanner.judge(batch)
         log_observed(scanner, catalog, observed, observed.candidates, counts, failing)
-    scanner.refuse_mass_delete(len(gone), catalog.alive() if len(gone) >= MIN_FOR_MASS_DELETE else 0)
+    if gone and scanner.others:
+        known = catalog.known(gone)
+        gone = [doc_id for doc_id in gone if doc_id not in known or known[doc_id].source not in scanner.others]
+    scanner.refuse_mass_delete(len(gone), catalog.alive(name) if len(gone) >= MIN_FOR_MASS_DELETE else 0)
     counts.deleted = catalog.tombstone(gone, at=time.time()) if gone else 0
     catalog.unearth(SOURCE_STAGE, sorted(failing.intersection(gone)))
     return counts
@@ -276,27 +291,6 @@ def _write(
     return logged
 
 
-def dry_scan(scanner: Scanner, *, allow_mass_delete: bool, visit: Callable[[Candidate, State, str], None]) -> ScanPlan:
-    """The same decisions as :func:`scan_and_log`, with nothing written; ``visit`` sees each real change."""
-    counts, changes = DocumentCounts(), set[bytes]()
-    for observed in scanner.observe():
-        counts.unchanged += observed.unchanged
-        counts.failed += len(observed.failed)
-        old = scanner.reader.states([item.document.id for item in observed.candidates]) if observed.candidates else {}
-        for item in observed.candidates:
-            state, before = item.state or state_of(item.document), old.get(item.document.id)
-            kind = classify(before, state, scanner.content_keys)
-            add_outcome(counts, kind)
-            changes.add(change_key(item.document.id, item.fingerprint))
-            if kind != "unchanged":
-                visit(item, state, kind)
-    gone = scanner.vanished(allow_mass_delete=allow_mass_delete)
-    counts.deleted = len(gone)
-    changes.update(change_key(doc_id, None) for doc_id in gone)
-    digest = blake2b(b"".join(sorted(changes)), digest_size=16).hexdigest()
-    return ScanPlan(counts, gone, digest, changes, scanner.reader.head())
-
-
 def change_key(doc_id: str, fingerprint: bytes | None) -> bytes:
     """A compact identity of one change: which document becomes what (None: deleted)."""
     return blake2b(doc_id.encode() + b"\0" + (fingerprint or b"deleted"), digest_size=8).digest()
@@ -314,8 +308,31 @@ def add_outcome(counts: DocumentCounts, kind: str) -> None:
     setattr(counts, name, getattr(counts, name) + 1)
 
 
-def _source_letter(item: Unreadable) -> DeadLetter:
-    return DeadLetter(item.id, None, 0, item.reason, 1, time.time())
+def is_of(known: Known, sources: Collection[str]) -> bool:
+    """Whether a document is alive and was last delivered by one of these sources."""
+    return known.source in sources and not known.deleted and known.fingerprint is not None
+
+
+def claimed(source: str, claims: Sequence[tuple[str, str]]) -> DuplicateDocument:
+    """The error of a source that delivers documents of others; ``claims`` are owners and ids."""
+    owner, doc_id = claims[0]
+    more = f" (and {len(claims) - 1:,} more)" if len(claims) > 1 else ""
+    return DuplicateDocument(
+        f"sources {owner!r} and {source!r} both deliver document id {doc_id!r}{more}; {owner!r} keeps it",
+        hint="ids must be unique among all sources; of documents that have moved from one source to the other, run "
+        "`regen sync` of all sources, or of the former one first",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnStamps:
+    """What the catalog remembers of cheap checks of one source's documents."""
+
+    reader: CatalogReader
+    source: str
+
+    def stamps(self, ids: Sequence[str]) -> dict[str, str]:
+        return self.reader.stamps(ids, self.source)
 
 
 def _duplicate(doc_id: str, source: str) -> DuplicateDocument:

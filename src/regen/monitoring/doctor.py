@@ -11,11 +11,13 @@ from typing import Final
 
 import numpy as np
 
+from regen.core.freshness import Target, impossible
 from regen.core.recipe import Recipe, describe_difference
 from regen.core.results import DoctorReport, Finding
 from regen.errors import RegenError
 from regen.ports import Embedder, Source, Store
 from regen.ports.catalog import CatalogReader, Generation
+from regen.ports.feeds import Feeds
 
 PROBE: Final = "How do I reset my password?"
 MIN_FREE_BYTES: Final = 500_000_000
@@ -33,7 +35,7 @@ class _UnwellError(Exception):
 class _Examination:
     """What the checks look at."""
 
-    source: Source | None
+    feeds: Feeds
     embedder: Embedder
     store: Store
     store_of: Callable[[Generation], Store]
@@ -46,15 +48,29 @@ class _Examination:
     astray: Callable[[], str | None]
 
     def check_source(self) -> str:
-        if self.source is None:
-            return "none: documents are pushed"
-        first = next(iter(self.source.scan(_NothingKnown())), None)
-        if first is None:
-            return f"{self.source.name}: readable, but it holds no document"
-        if first.unreadable:
-            item = first.unreadable[0]
-            raise _UnwellError(f"{self.source.name}: {item.id} cannot be read: {item.reason}", "the others are indexed")
-        return f"{self.source.name}: readable"
+        """All sources are looked at before anything is said."""
+        told, wrong, hint = [], [], None
+        for feed in self.feeds:
+            try:
+                told.append(_first_of(feed.source))
+            except (_UnwellError, RegenError) as error:
+                wrong.append(getattr(error, "message", str(error)))
+                hint = error.hint or hint
+        if wrong:
+            raise _UnwellError("; ".join([*wrong, *told]), hint)
+        return "; ".join(told) or "none: documents are pushed"
+
+    def check_freshness(self) -> str:
+        """Whether targets can be met at all by how the sources are refreshed."""
+        targets = [feed for feed in self.feeds if feed.target is not None]
+        wrong = [
+            f"{feed.name}: {why}"
+            for feed in targets
+            for why in impossible(feed.target or Target(), feed.policy, followed=feed.watchable is not None)
+        ]
+        if wrong:
+            raise _UnwellError("; ".join(wrong), "loosen the target, or let the source be refreshed sooner")
+        return f"{len(targets)} sources have a target that can be met" if targets else "no targets"
 
     def check_embedder(self) -> str:
         info = self.embedder.info
@@ -131,6 +147,17 @@ class _Examination:
         return f"{free / 1e9:.1f} GB free"
 
 
+def _first_of(source: Source) -> str:
+    """Whether the first documents of a source can be read."""
+    first = next(iter(source.scan(_NothingKnown())), None)
+    if first is None:
+        return f"{source.name}: readable, but it holds no document"
+    if first.unreadable:
+        item = first.unreadable[0]
+        raise _UnwellError(f"{source.name}: {item.id} cannot be read: {item.reason}", "the others are indexed")
+    return f"{source.name}: readable"
+
+
 class _NothingKnown:
     """A catalog that knows no stamp: the source must really read."""
 
@@ -140,7 +167,7 @@ class _NothingKnown:
 
 def examine(  # noqa: PLR0913 - keywords, each a part that is looked at
     *,
-    source: Source | None,
+    feeds: Feeds,
     embedder: Embedder,
     store: Store,
     store_of: Callable[[Generation], Store],
@@ -157,9 +184,10 @@ def examine(  # noqa: PLR0913 - keywords, each a part that is looked at
     ``probe`` embeds the probe texts of a generation again: the lowest cosine with the vectors that were kept, None when
     none were. It raises ModelChanged. ``astray`` tells, if so, that the store's own alias is not where it should be.
     """
-    it = _Examination(source, embedder, store, store_of, catalog, recipe, generations, alias, root, probe, astray)
+    it = _Examination(feeds, embedder, store, store_of, catalog, recipe, generations, alias, root, probe, astray)
     checks: dict[str, Callable[[], str]] = {
         "source": it.check_source,
+        "freshness": it.check_freshness,
         "model": it.check_embedder,
         "probes": it.check_probes,
         "catalog": it.check_catalog,

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
-from regen.core.results import Freshness, GenerationStatus, Percentiles, StatusReport
+from regen.core.freshness import Percentiles, Target
+from regen.core.results import Freshness, GenerationStatus, StatusReport
 from regen.monitoring.evaluated import last_evaluation, standing_alarms
-from regen.ports.catalog import CURRENT_STATES, CatalogReader, Generation, GenerationCounts
+from regen.monitoring.percentiles import percentiles
+from regen.monitoring.scheduled import Jobs, source_statuses
+from regen.ports.catalog import CURRENT_STATES, CatalogReader, Generation
+from regen.ports.freshness import GenerationCounts
 
 FEWEST: Final = 20
 """From so many changes on a generation's own figures speak for themselves."""
 
 
-def percentiles(seconds: Sequence[float]) -> Percentiles:
-    """p50, p95 and p99 of durations, None for an empty sequence."""
-    if not seconds:
-        return Percentiles()
-    p50, p95, p99 = np.percentile(np.asarray(seconds), [50, 95, 99])
-    return Percentiles(float(p50), float(p95), float(p99))
+def status(
+    reader: CatalogReader, alias: str, jobs: Jobs, *, target: Target | None = None, notes: Sequence[str] = ()
+) -> StatusReport:
+    """Whether search is fresh, complete and affordable, from what the catalog holds.
 
-
-def status(reader: CatalogReader, alias: str, *, now: float, notes: Sequence[str] = ()) -> StatusReport:
-    """Whether search is fresh, complete and affordable, from what the catalog holds."""
+    ``target`` is that of sources which have none of their own.
+    """
+    now = jobs.now
     route = reader.route(alias)
     current = [item for item in reader.generations() if item.state in CURRENT_STATES]
     counted = [(item, reader.counts(item.number)) for item in current]
@@ -32,18 +33,22 @@ def status(reader: CatalogReader, alias: str, *, now: float, notes: Sequence[str
     return StatusReport(
         alias=alias,
         live=route.live,
-        generations=[_generation(item, counts, now) for item, counts in counted],
-        freshness=_freshness(reader, alias, shown, now),
+        generations=[_generation(item, counts, jobs) for item, counts in counted],
+        freshness=replace(
+            _freshness(reader, alias, shown, now),
+            sources=list(source_statuses(reader, jobs, None if shown is None else shown[0].number, target)),
+        ),
         cost_usd=reader.total_cost(),
         documents=reader.alive(),
         dead_letters=reader.dead_letters(),
         notes=list(notes),
         evaluation=last_evaluation(reader, alias, now=now),
         alarms=standing_alarms(reader, alias, route.live),
+        schedule=jobs.status(),
     )
 
 
-def _generation(generation: Generation, counts: GenerationCounts, now: float) -> GenerationStatus:
+def _generation(generation: Generation, counts: GenerationCounts, jobs: Jobs) -> GenerationStatus:
     part = generation.recipe.embedding
     return GenerationStatus(
         number=generation.number,
@@ -55,8 +60,9 @@ def _generation(generation: Generation, counts: GenerationCounts, now: float) ->
         chunks=counts.chunks,
         pending=counts.pending,
         failed=counts.failed,
-        lag_seconds=_age(counts.oldest_pending_at, now),
+        lag_seconds=_age(counts.oldest_pending_at, jobs.now),
         paused=generation.paused if generation.state == "building" else None,
+        searchable_until=jobs.searchable_until(counts.oldest_pending_at),
     )
 
 

@@ -16,7 +16,9 @@ from regen.core.recipe import Recipe
 from regen.core.results import ChangeRecord, DeadLetter
 from regen.core.transition import without_credentials
 from regen.ports.auditing import AuditReader
+from regen.ports.freshness import FreshnessReader
 from regen.ports.insight import InsightReader
+from regen.ports.jobs import JobReader, JobWriter
 from regen.ports.observing import ObservingReader
 from regen.ports.placements import FenceEntry, Holder, Lease, NewPlacement, Placement, Work
 from regen.ports.reranking import RerankReader, RerankWriter
@@ -39,6 +41,7 @@ class Known:
     doc_key: int
     fingerprint: bytes | None
     deleted: bool
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +121,6 @@ class LogOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationCounts:
-    """Numbers of one generation, as ``status`` shows them; ages in seconds."""
-
-    documents: int
-    chunks: int
-    pending: int
-    stale: int
-    failed: int
-    deleted_still_present: int
-    oldest_pending_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Cost:
     """What one run sent to the model."""
 
@@ -163,7 +153,16 @@ class PastState:
 
 
 class CatalogReader(
-    AuditReader, RolloutReader, RerankReader, InsightReader, WorkerReader, ServiceReader, ObservingReader, Protocol
+    AuditReader,
+    RolloutReader,
+    RerankReader,
+    InsightReader,
+    WorkerReader,
+    ServiceReader,
+    ObservingReader,
+    FreshnessReader,
+    JobReader,
+    Protocol,
 ):
     """All questions; no method changes anything."""
 
@@ -175,8 +174,11 @@ class CatalogReader(
         """The ``core.changes.State`` of those of the ids that are alive."""
         ...
 
-    def stamps(self, ids: Sequence[str]) -> dict[str, str]:
-        """The stamps of those of the ids that are alive, have one and are not dead letters of their source."""
+    def stamps(self, ids: Sequence[str], source: str | None = None) -> dict[str, str]:
+        """The stamps of those of the ids that are alive, have one and are not dead letters of their source.
+
+        With a ``source``, only of documents that it delivered last.
+        """
         ...
 
     def vanished(self, source: str, seen: bytearray) -> tuple[list[str], int]:
@@ -243,19 +245,6 @@ class CatalogReader(
         """Chunks per second over the last builds that embedded nothing, None when there was none."""
         ...
 
-    def counts(self, generation: int) -> GenerationCounts:
-        """The numbers that ``status`` shows."""
-        ...
-
-    def latencies(
-        self, generation: int, limit: int = 10_000, *, after: float | None = None, before: float | None = None
-    ) -> list[float]:
-        """Seconds from a source's change to its placement, for the most recent placements.
-
-        ``after`` and ``before`` (excluded) bound the times at which the changes were logged.
-        """
-        ...
-
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest dead letters first."""
         ...
@@ -268,8 +257,8 @@ class CatalogReader(
         """A document as it was at a revision. Raises NotFound when that is not kept (any more)."""
         ...
 
-    def buried(self, generation: int) -> list[str]:
-        """The ids of all dead letters of one generation, or of the source stage."""
+    def buried(self, generation: int, source: str | None = None) -> list[str]:
+        """The ids of all dead letters of one generation, or of the source stage: of one source, if it is named."""
         ...
 
     def total_cost(self) -> float:
@@ -288,12 +277,12 @@ class CatalogReader(
         """The number of queries that the most queried ``share`` of the documents reach; at least 1."""
         ...
 
-    def alive(self) -> int:
-        """How many documents exist."""
+    def alive(self, source: str | None = None) -> int:
+        """How many documents exist, of one source or of all."""
         ...
 
 
-class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, ServiceWriter, Protocol):
+class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, ServiceWriter, JobWriter, Protocol):
     """The questions and the writes. Every write is one transaction."""
 
     def log(

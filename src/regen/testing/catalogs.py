@@ -18,6 +18,7 @@ from regen.testing.catalog_auditing import AuditCases
 from regen.testing.catalog_cases import CatalogHooks
 from regen.testing.catalog_evaluations import EvaluationCases, RolloutCases
 from regen.testing.catalog_insight import InsightCases
+from regen.testing.catalog_jobs import JobCases, SourceCases
 from regen.testing.catalog_log import LogCases
 from regen.testing.catalog_reranking import RerankCases
 from regen.testing.catalog_service import ServiceCases
@@ -50,5 +51,7 @@ class CatalogConformance(
     TextCases,
     HeartBeatCases,
     ServiceCases,
+    JobCases,
+    SourceCases,
 ):
     """All catalog cases."""

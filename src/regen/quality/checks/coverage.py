@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from regen.evaluation.outcome import CheckResult
-from regen.ports.catalog import GenerationCounts
+from regen.ports.freshness import GenerationCounts
 from regen.quality.checks.context import Context
 from regen.quality.checks.held import held
 from regen.quality.checks.telling import examples, failed, passed

@@ -1,0 +1,119 @@
+"""The blocks of regen.yaml about time: when sources are refreshed, how fresh they must be, and what else runs when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, field_validator, model_validator
+
+from regen.config.block import Block, Duration, Holds, Name, as_custom_error
+from regen.core.cron import Cron
+from regen.core.freshness import Target
+from regen.core.refresh import Policy
+from regen.errors import ConfigError
+
+HOUR: Final = 3_600.0
+BESIDE: Final = ("refresh", "freshness")
+"""The keys of a source's block that are not the source's own."""
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        error = ConfigError(
+            f"{name!r} is no time zone", hint="a name of the IANA database, such as Europe/Berlin or UTC"
+        )
+        raise as_custom_error(error) from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_known_zone)]
+
+
+class TargetSettings(Block):
+    """How long a change at the source may take until it is searchable, at most, and over which past it is measured."""
+
+    p50: Duration | None = None
+    p95: Duration | None = None
+    p99: Duration | None = None
+    window: Duration = HOUR
+
+    @model_validator(mode="after")
+    def _something(self) -> TargetSettings:
+        if self.p50 is None and self.p95 is None and self.p99 is None:
+            raise ValueError("needs p50, p95 or p99, for example `freshness: {p99: 5s}`")
+        if not self.window > 0:
+            raise ValueError("window must be more than 0")
+        return self
+
+    def build(self) -> Target:
+        """As the core's value."""
+        return Target(self.p50, self.p95, self.p99, self.window)
+
+
+class TimedSettings(Block):
+    """When something runs by the clock."""
+
+    cron: Name | None = None
+    timezone: Zone = "UTC"
+
+    @field_validator("cron")
+    @classmethod
+    def _possible(cls, cron: str | None) -> str | None:
+        if cron is not None:
+            try:
+                Cron(cron, ZoneInfo("UTC"))
+            except ConfigError as error:
+                raise as_custom_error(error) from None
+        return cron
+
+    def moments(self) -> Cron | None:
+        """As the core's value."""
+        return None if self.cron is None else Cron(self.cron, ZoneInfo(self.timezone))
+
+
+class RefreshSettings(TimedSettings):
+    """When a source is read again: by the clock, and how long a change that is seen may wait."""
+
+    at_most_every: Duration = 0.0
+    quiet_for: Duration = 0.0
+    wait_at_most: Duration | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RefreshSettings:
+        try:
+            self.build()
+        except ConfigError as error:
+            raise as_custom_error(error) from None
+        return self
+
+    def build(self) -> Policy:
+        """As the core's value."""
+        return Policy(self.moments(), self.at_most_every, self.quiet_for, self.wait_at_most)
+
+
+class BesideSource(Block):
+    """What a source's block may hold beside the source's own keys."""
+
+    refresh: RefreshSettings | None = None
+    freshness: TargetSettings | None = None
+
+
+def split_source(block: Mapping[str, Any]) -> tuple[dict[str, Any], BesideSource]:
+    """A source's own keys, and what stands beside them. Raises ValidationError."""
+    own = {key: value for key, value in block.items() if key not in BESIDE}
+    return own, BesideSource.model_validate({key: block[key] for key in BESIDE if key in block})
+
+
+def checked_source(block: dict[str, Any]) -> dict[str, Any]:
+    """A source's block whose kind is named and whose own keys the source itself will judge."""
+    if not isinstance(block.get("kind"), str) or not block["kind"]:
+        raise ValueError("needs a kind, for example `source: {kind: files, path: docs}`")
+    split_source(block)
+    return block
+
+
+SourceBlock = Annotated[dict[str, Any], Holds(BesideSource), AfterValidator(checked_source)]

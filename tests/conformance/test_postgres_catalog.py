@@ -22,7 +22,9 @@ from regen.core.chunks import write_token
 from regen.core.documents import Document
 from regen.errors import AliasMoved, CatalogBusy, CatalogError, ConfigError, LeaseLost, SchemaMismatch
 from regen.ports.catalog import Catalog, Cost
+from regen.ports.jobs import Alert
 from regen.ports.rollouts import LoggedQuery
+from regen.ports.service import ApiKey, Audited, KeptAnswer
 from regen.postgres import Address
 from regen.testing.catalog_cases import (
     ALIAS,
@@ -246,6 +248,12 @@ def full(catalog: Catalog) -> None:
     catalog.record_run("sync", started=1.0, finished=2.0, result={}, costs=[Cost(1, "m", 2, 3, 0.1)])
     catalog.bury([letter("d2", number, 3, NUL)])
     catalog.count_queries({"d0": 3})
+    catalog.amend_job(ALIAS, "source docs", at=1.0, error=NUL)
+    catalog.keep_alert(ALIAS, Alert("k", "check", NUL, 1.0, documents=("d0",)))
+    catalog.add_api_key(ApiKey("id", NUL, b"\0" * 32, ("search",), ("user:a",), 1.0, "me"))
+    catalog.request_run("sync", {"x": NUL}, actor="me", at=1.0)
+    catalog.keep_answer("me", "word", KeptAnswer("f", 200, NUL), at=1.0)
+    catalog.audit(Audited(1.0, "me", "promote", {"x": NUL}))
 
 
 def everything(catalog: Any) -> dict[str, list[Any]]:

@@ -18,17 +18,25 @@ $(VENV)/.tests: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
 	touch $@
 
+# The console's tests drive a browser. Who may install one gets it; others are told, and these tests skip with that reason.
+$(VENV)/.browser: | $(VENV)/.installed
+	@if command -v chromium >/dev/null || command -v chromium-browser >/dev/null || test -n "$$CHROMIUM"; then :; \
+	elif test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "no Chromium: the tests in a browser will be skipped (Debian: apt-get install chromium)"; fi
+	touch $@
+
 demo: $(VENV)/.installed  ## index real documents, search them, change them, watch search follow
 	$(BIN)/regen demo $(if $(DOCS),'$(DOCS)')
 
-test: $(VENV)/.tests  ## all tests, in parallel
+test: $(VENV)/.tests $(VENV)/.browser  ## all tests, in parallel
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 $(VENV)/.tests-all: $(VENV)/.tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev,test-all]'
 	touch $@
 
-test-all: $(VENV)/.tests-all  ## also the slow ones: the whole living corpus, more crash seeds, MiniLM (needs torch)
+test-all: $(VENV)/.tests-all $(VENV)/.browser  ## also the slow ones: the whole living corpus, more crash seeds, MiniLM (needs torch)
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 check: $(VENV)/.tests  ## style, types and the dependency rule

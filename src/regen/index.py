@@ -38,6 +38,7 @@ from regen.engine.settings import Limits, Migration
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import StalePlan
 from regen.monitoring import doctor, freshness
+from regen.monitoring.alarms import Alerting
 from regen.monitoring.scheduled import Jobs
 from regen.ports import Embedder, ForeignColumns, Source, Store, VectorCache
 from regen.ports.catalog import Catalog, Generation
@@ -51,6 +52,7 @@ from regen.verbs.insight import InsightVerbs
 from regen.verbs.observing import ObservingVerbs
 from regen.verbs.queries import QueryVerbs
 from regen.verbs.rollouts import ROLLOUT_QUERIES, RolloutVerbs
+from regen.verbs.scheduling import Schedule, ScheduleVerbs
 from regen.verbs.searching import SearchVerbs
 from regen.verbs.service import ServiceVerbs
 from regen.verbs.syncing import SyncVerbs
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 
 
 class Index(
+    ScheduleVerbs,
     SyncVerbs,
     SearchVerbs,
     FillingVerbs,
@@ -89,6 +92,8 @@ class Index(
         source: Source | Mapping[str, Any] | None = None,
         sources: Sequence[Source | Mapping[str, Any] | Feed] = (),
         freshness: Target | None = None,
+        schedule: Schedule | None = None,
+        alerts: Alerting | None = None,
         alias: str = "default",
         text: str = "{text}",
         chunking: Chunking | None = None,
@@ -112,13 +117,13 @@ class Index(
         ``embedding`` overrides what the model says of itself (see ``assembly.OVERRIDES``). ``filterable`` limits the
         metadata keys that the store can filter by (None: learned). ``cache`` is an embedding cache, the path of one, or
         "auto": one for a model that costs money. ``promote="auto"`` makes what ``apply`` has built live, ``migration``
-        says how it builds.
-        ``evaluation`` says what a candidate is measured by, the gate included, ``rollout`` what a rollout is judged by.
-        Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are models of older
-        generations that no name finds. ``rerank`` names the ``model`` that orders candidates anew, by its name or as an
-        object, with its settings. ``sources`` are several, each of another name; with a ``Feed`` one says when it is
-        refreshed and how fresh it must be. ``freshness`` is the target of all that have none, and of pushed documents.
-        Relative paths start at ``root``. Raises ConfigError.
+        says how it builds. ``evaluation`` says what a candidate is measured by, the gate included, ``rollout`` what a
+        rollout is judged by. Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are
+        models of older generations that no name finds. ``rerank`` names the ``model`` that orders candidates anew, by
+        its name or as an object, with its settings. ``sources`` are several, each of another name; with a ``Feed`` one
+        says when it is refreshed and how fresh it must be. ``freshness`` is the target of all that have none, and of
+        pushed documents. ``schedule`` is what else :meth:`scheduler` runs by the clock, ``alerts`` who is told of
+        alarms. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root, self._limits, self.alias = Path(root).absolute(), limits or Limits(), alias
         self._models = make_models(
@@ -126,7 +131,7 @@ class Index(
             text=text, chunking=chunking, metric=metric, index=index, others=models or {},
         )  # fmt: skip
         self._feeds = make_feeds(source, sources, self._root)
-        self._target = freshness
+        self._target, self._schedule, self._alerting = freshness, schedule or Schedule(), alerts
         self._stores = make_stores(store, self._root)
         self._store = self._stores.configured
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
@@ -134,8 +139,7 @@ class Index(
         self._made_cache = make_cache(cache, self._models.embedder, self._root, rerank, self._migration)
         self._cache = self._made_cache if cache is None or isinstance(cache, str | Path) else cache
         self._keep_queries, self._rollout_settings = keep_queries, dict(rollout or {})
-        self._promote = promote == "auto" or self._migration.bulk
-        self._evaluation = evaluation
+        self._promote, self._evaluation = promote == "auto" or self._migration.bulk, evaluation
         self._join(None if filterable is None else frozenset(filterable))
         self._reader.reranking = make_reranking(rerank, alias, self._catalog, self._models, self._cache, self._root)
         self._reader.rescoring = make_rescoring(self._migration, self._models, self._cache, self._root)
@@ -302,9 +306,10 @@ class Index(
     def status(self) -> StatusReport:
         """Whether search is fresh, complete and affordable."""
         notes = [*self._rollout_told(), *self._desired().notes(), *self._filling_notes(), *self._reranking_notes()]
-        jobs = Jobs.of(self._catalog, self.alias, self._feeds, {}, time.time())
+        jobs = Jobs.of(self._catalog, self.alias, self._feeds, self._schedule.jobs, time.time())
         found = freshness.status(self._catalog, self.alias, jobs, target=self._target, notes=notes)
-        return replace(found, reranking=self.rerank_stats(), workers=self.workers())
+        alerts = self._catalog.alerts(self.alias)
+        return replace(found, reranking=self.rerank_stats(), workers=self.workers(), alerts=alerts)
 
     def doctor(self) -> DoctorReport:
         """Check all of it, change nothing."""

@@ -13,7 +13,10 @@ from regen.core.priority import Priority
 from regen.core.refresh import Policy
 from regen.engine.settings import Limits, Migration, Rescore
 from regen.index import Index
+from regen.monitoring.alarms import Alerting
+from regen.monitoring.webhook import Webhook
 from regen.ports.feeds import Feed
+from regen.verbs.scheduling import Schedule
 
 if TYPE_CHECKING:
     from regen.config.models import Settings
@@ -40,6 +43,8 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         catalog=settings.catalog.url,
         sources=[feed(own, beside, settings) for own, beside in settings.feeds],
         freshness=None if settings.freshness is None else settings.freshness.build(),
+        schedule=_schedule(settings),
+        alerts=_alerting(settings),
         alias=settings.alias,
         text=settings.text,
         chunking=settings.chunking.build(),
@@ -78,6 +83,27 @@ def feed(own: Mapping[str, Any], beside: BesideSource, settings: Settings) -> Fe
         Policy() if beside.refresh is None else beside.refresh.build(),
         None if target is None else target.build(),
     )
+
+
+def _schedule(settings: Settings) -> Schedule:
+    """What runs by the clock beside the sources."""
+    part, default = settings.schedule, Schedule()
+    return Schedule(
+        evaluate=None if part.evaluate is None else part.evaluate.build(),
+        reprocess=part.evaluate is not None and part.evaluate.reprocess,
+        checks=None if part.checks is None else part.checks.build(),
+        check_names=default.check_names if part.checks is None else tuple(part.checks.names),
+        gc=None if part.gc is None else part.gc.build(),
+    )
+
+
+def _alerting(settings: Settings) -> Alerting | None:
+    """Who is told of alarms. With targets they are noted, and shown by status, even where nobody is."""
+    part = settings.alerts
+    if part is not None:
+        return Alerting(Webhook(part.webhook_url_env, part.secret_env, part.timeout), part.after_failures)
+    targets = [settings.freshness, *(beside.freshness for _, beside in settings.feeds)]
+    return Alerting() if any(targets) else None
 
 
 def evaluation_settings(settings: Settings) -> EvaluationSettings | None:

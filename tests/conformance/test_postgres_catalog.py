@@ -18,11 +18,11 @@ from regen.catalog.copying import copy_catalog
 from regen.catalog.migrate import migrate
 from regen.catalog.postgres import PostgresCatalog, make_engine, open_catalog
 from regen.catalog.sqlite import open_catalog as open_sqlite
+from regen.core.alarms import Alert
 from regen.core.chunks import write_token
 from regen.core.documents import Document
 from regen.errors import AliasMoved, CatalogBusy, CatalogError, ConfigError, LeaseLost, SchemaMismatch
 from regen.ports.catalog import Catalog, Cost
-from regen.ports.jobs import Alert
 from regen.ports.rollouts import LoggedQuery
 from regen.ports.service import ApiKey, Audited, KeptAnswer
 from regen.postgres import Address

@@ -9,7 +9,8 @@ from sqlalchemy import delete, insert, select, update
 
 from regen.catalog import schema
 from regen.catalog.database import Database
-from regen.ports.jobs import Alert, Job
+from regen.core.alarms import Alert
+from regen.ports.jobs import Job
 
 _jobs, _alerts = schema.jobs.c, schema.alerts.c
 _JOB: Final = tuple(Job.__slots__)

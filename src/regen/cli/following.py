@@ -44,14 +44,17 @@ class _Lines:
             self._tell_result(event)
 
     def _is_news(self, event: Ran) -> bool:
-        if event.job not in self._told or not isinstance(event.result, SyncResult):
+        if not isinstance(event.result, SyncResult):
+            return event.result is not None
+        if event.job not in self._told:
             return True
         counts = event.result.documents
         return bool(counts.changed or counts.failed)
 
     def _tell_result(self, event: Ran) -> None:
         if self.session.json:
-            data: dict[str, Any] = event.result.to_dict()
+            found = event.result
+            data: dict[str, Any] = found.to_dict() if isinstance(found, SyncResult) else {"result": str(found)}
             self.session.emit({**data, "job": event.job, "why": event.why})
         elif isinstance(event.result, SyncResult):
             show([Text.assemble(watch_line(event.result, _clock()), (f"  {event.job}", "dim"))])

@@ -46,6 +46,8 @@ def _round(session: Session, index: Index, floors: tuple[MeasureCondition, ...],
 
     with session.progress() as progress:
         found = watch(index, floors, reprocess=reprocess, progress=progress)
+    if told := index.raise_alarms(found):
+        session.remark(str(told))
     session.answer(found.to_dict(), watched_lines(found))
     return found
 

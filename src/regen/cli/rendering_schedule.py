@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from regen.cli.layout import bad, hint, labelled, listed
 from regen.cli.moments import local
 from regen.cli.quantities import ago, count, duration
+from regen.core.alarms import Alert
 from regen.core.freshness import Percentiles, SourceStatus
 from regen.core.refresh import JobStatus, ScheduleStatus
 from regen.core.results import StatusReport
@@ -75,3 +76,11 @@ def _next(job: JobStatus, now: float) -> str:
     when = "due now" if job.next_at <= now else f"next in {duration(job.next_at - now)}"
     also = " and when its source changes" if job.followed else ""
     return f"{when}{also}{waits}"
+
+
+def alert_lines(alerts: Sequence[Alert], now: float) -> Iterator[Text]:
+    """The alarms that are on, and what could not be told of them."""
+    for alert in alerts:
+        since = f"since {ago(alert.fired_at, now)}" if alert.resolved_at is None else "over"
+        unheard = f"nobody was told: {alert.error}" if alert.error else ""
+        yield bad(listed([f"{alert.key} ({since}): {alert.detail}", unheard]))

@@ -9,7 +9,7 @@ from rich.text import Text
 from regen.cli.layout import bad, good, hint, labelled, listed, note, table
 from regen.cli.moments import local
 from regen.cli.quantities import ago, count, counted, duration, money
-from regen.cli.rendering_schedule import percentile_words, schedule_lines, source_lines
+from regen.cli.rendering_schedule import alert_lines, percentile_words, schedule_lines, source_lines
 from regen.cli.rendering_working import worker_lines
 from regen.core.results import ChangeRecord, DeadLetter, Freshness, GenerationStatus, StatusReport
 
@@ -26,6 +26,7 @@ def status_lines(report: StatusReport, now: float) -> Iterator[Text]:
     yield from _freshness_lines(report.freshness)
     yield from source_lines(report, now)
     yield from schedule_lines(report.schedule, now)
+    yield from alert_lines(report.alerts, now)
     if report.cost_usd:
         yield labelled("spent", f"{money(report.cost_usd)} so far")
     yield from _evaluation_lines(report)

@@ -20,7 +20,14 @@ from pydantic_core import PydanticCustomError
 from regen.config.block import Block, Duration, Name, Share, as_custom_error
 from regen.config.judging import JudgeSettings, WriterSettings
 from regen.config.migration import MigrationSettings
-from regen.config.refresh import BesideSource, SourceBlock, TargetSettings, split_source
+from regen.config.refresh import (
+    AlertSettings,
+    BesideSource,
+    ScheduleSettings,
+    SourceBlock,
+    TargetSettings,
+    split_source,
+)
 from regen.config.reranking import RerankerSettings
 from regen.config.rollout import RolloutSettings, UsageSettings
 from regen.config.server import ServerSettings
@@ -243,6 +250,8 @@ class Settings(Block):
     sources: list[SourceBlock] | None = None
     source: SourceBlock | None = Field(default=None, validate_default=True)
     freshness: TargetSettings | None = None
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    alerts: AlertSettings | None = None
     text: str = "{text}"
     chunking: ChunkingSettings = Field(default_factory=ChunkingSettings)
     embedding: EmbeddingSettings

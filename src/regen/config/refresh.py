@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from regen.config.block import Block, Duration, Holds, Name, as_custom_error
 from regen.core.cron import Cron
@@ -30,7 +31,16 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _possible(expression: str) -> str:
+    try:
+        Cron(expression, ZoneInfo("UTC"))
+    except ConfigError as error:
+        raise as_custom_error(error) from None
+    return expression
+
+
 Zone = Annotated[str, AfterValidator(_known_zone)]
+Expression = Annotated[str, AfterValidator(_possible)]
 
 
 class TargetSettings(Block):
@@ -54,30 +64,11 @@ class TargetSettings(Block):
         return Target(self.p50, self.p95, self.p99, self.window)
 
 
-class TimedSettings(Block):
-    """When something runs by the clock."""
-
-    cron: Name | None = None
-    timezone: Zone = "UTC"
-
-    @field_validator("cron")
-    @classmethod
-    def _possible(cls, cron: str | None) -> str | None:
-        if cron is not None:
-            try:
-                Cron(cron, ZoneInfo("UTC"))
-            except ConfigError as error:
-                raise as_custom_error(error) from None
-        return cron
-
-    def moments(self) -> Cron | None:
-        """As the core's value."""
-        return None if self.cron is None else Cron(self.cron, ZoneInfo(self.timezone))
-
-
-class RefreshSettings(TimedSettings):
+class RefreshSettings(Block):
     """When a source is read again: by the clock, and how long a change that is seen may wait."""
 
+    cron: Expression | None = None
+    timezone: Zone = "UTC"
     at_most_every: Duration = 0.0
     quiet_for: Duration = 0.0
     wait_at_most: Duration | None = None
@@ -92,7 +83,64 @@ class RefreshSettings(TimedSettings):
 
     def build(self) -> Policy:
         """As the core's value."""
-        return Policy(self.moments(), self.at_most_every, self.quiet_for, self.wait_at_most)
+        cron = None if self.cron is None else Cron(self.cron, ZoneInfo(self.timezone))
+        return Policy(cron, self.at_most_every, self.quiet_for, self.wait_at_most)
+
+
+class JobSettings(Block):
+    """When something that is no source runs."""
+
+    cron: Expression
+    timezone: Zone = "UTC"
+
+    def build(self) -> Policy:
+        """As the core's value."""
+        return Policy(Cron(self.cron, ZoneInfo(self.timezone)), at_once=False)
+
+
+class EvaluateJobSettings(JobSettings):
+    """When the live generation is evaluated, and whether the documents that alarms involve are embedded anew."""
+
+    reprocess: bool = False
+
+
+class CheckJobSettings(JobSettings):
+    """When checks are run by themselves, and which."""
+
+    names: list[Name] = Field(default_factory=lambda: ["model_unchanged", "known_queries"], min_length=1)
+
+
+class ScheduleSettings(Block):
+    """What runs by the clock beside the sources."""
+
+    evaluate: EvaluateJobSettings | None = None
+    checks: CheckJobSettings | None = None
+    gc: JobSettings | None = None
+
+
+class AlertSettings(Block):
+    """Who is told of alarms: the names of the environment variables that hold an address and a secret."""
+
+    webhook_url_env: Name
+    secret_env: Name | None = None
+    after_failures: int = Field(default=3, ge=1)
+    timeout: Duration = 10.0
+
+    @field_validator("webhook_url_env", "secret_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(
+                "must be the name of an environment variable: neither address nor secret stands in the file"
+            )
+        return name
+
+    @field_validator("timeout")
+    @classmethod
+    def _some_time(cls, timeout: float) -> float:
+        if not 0 < timeout <= 300:
+            raise ValueError("must be more than 0 and at most 5m")
+        return timeout
 
 
 class BesideSource(Block):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from regen.core.alarms import Alert
 from regen.core.freshness import Percentiles, SourceStatus
 from regen.core.refresh import ScheduleStatus
 
@@ -286,7 +287,8 @@ class StatusReport:
     """Whether search is fresh, complete, affordable and as good as it was.
 
     ``alarms`` are what the live generation's newest evaluation found wrong with it. ``schedule`` is what runs by the
-    clock or follows sources, and who runs it.
+    clock or follows sources, and who runs it; ``alerts`` are the alarms that it has raised, and their ends that nobody
+    was told of yet.
     """
 
     alias: str
@@ -302,6 +304,7 @@ class StatusReport:
     reranking: RerankStats | None = None
     workers: list[WorkerStatus] = field(default_factory=list)
     schedule: ScheduleStatus = field(default_factory=ScheduleStatus)
+    alerts: list[Alert] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of DESIGN.md section 9."""

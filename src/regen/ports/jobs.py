@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from regen.core.alarms import Alert
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +29,6 @@ class Job:
     pending: int = 0
     pending_since: float | None = None
     follower: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """An alarm since ``fired_at``, over since ``resolved_at``, and what of that somebody was told.
-
-    ``told`` is empty, ``fired`` or ``resolved``. ``attempts`` to tell have failed since, the last at ``tried_at``.
-    """
-
-    key: str
-    kind: str
-    detail: str
-    fired_at: float
-    resolved_at: float | None = None
-    told: str = ""
-    attempts: int = 0
-    tried_at: float | None = None
-    error: str = ""
-    documents: tuple[str, ...] = field(default_factory=tuple)
 
 
 class JobReader(Protocol):

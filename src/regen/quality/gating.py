@@ -124,6 +124,12 @@ class QualitySide:
         told = f"judged queries on {share:.3g} of the documents: {found.verdict.replace('_', ' ')}"
         return PilotVerdict(found.verdict != "hold", (told, *found.reasons[:SHOWN]))
 
+    def check_live(self, names: Sequence[str]) -> list[CheckResult]:
+        """Run just these checks on the live generation. Raises NotFound before there is one, ConfigError."""
+        live = self._known(self.catalog.route(self.alias).live)
+        context, _ = self._context(self._subject(live), None, self.settings.judged())
+        return run_checks(context, names)
+
     def _known(self, number: int | None) -> Generation:
         current = {item.number: item for item in self.current()}
         if number is None or number not in current:
@@ -141,6 +147,14 @@ class QualitySide:
     def _check(
         self, candidate: Subject, baseline: Subject | None, collections: Sequence[JudgedCollection]
     ) -> list[CheckResult]:
+        context, unreachable = self._context(candidate, baseline, collections)
+        left_out = [CheckResult("reachable", passed=False, detail=text, gates=False) for text in unreachable]
+        return [*run_checks(context), *left_out]
+
+    def _context(
+        self, candidate: Subject, baseline: Subject | None, collections: Sequence[JudgedCollection]
+    ) -> tuple[Context, list[str]]:
+        """What checks look at, and why generations that they should have looked at are not among it."""
         given = {subject.number: subject for subject in (candidate, baseline) if subject is not None}
         others, unreachable = [*given.values()], []
         for item in self.current():
@@ -151,5 +165,4 @@ class QualitySide:
                     unreachable.append(f"generation {item.number} could not be looked at: {error.message}")
         known = self.settings.known_queries()
         context = Context(candidate, baseline, others, self.catalog, collections, known, seed=self.settings.seed)
-        left_out = [CheckResult("reachable", passed=False, detail=text, gates=False) for text in unreachable]
-        return [*run_checks(context), *left_out]
+        return context, unreachable

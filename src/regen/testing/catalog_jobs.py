@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from regen.core.alarms import Alert
 from regen.core.results import DeadLetter
 from regen.ports.catalog import SOURCE_STAGE, Catalog
-from regen.ports.jobs import Alert, Job
+from regen.ports.jobs import Job
 from regen.testing.catalog_cases import ALIAS, CatalogHooks, log, numbered, placed_catalog
 
 

@@ -44,6 +44,9 @@ class SyncVerbs:
     def _writer_run(self, verb: str, log: Callable[[], DocumentCounts], progress: OnProgress | None) -> SyncResult:
         raise NotImplementedError
 
+    def _timed_tasks(self) -> list[Task]:
+        raise NotImplementedError
+
     def upsert(self, documents: Iterable[Document]) -> SyncResult:
         """Create or replace documents; they are searchable when this returns. Unchanged ones cost nothing.
 
@@ -128,10 +131,12 @@ class SyncVerbs:
         """What keeps the index in step from now on; a thread may run it, see :meth:`engine.schedule.Runner.run`.
 
         ``follow``: sources that tell of their changes are listened to, and refreshed by their ``refresh`` block.
-        ``timed``: what has a ``cron`` expression runs when its moment comes, or at once where one was missed.
+        ``timed``: what has a ``cron`` expression runs when its moment comes, or at once where one was missed: sources,
+        evaluations, checks, gc; and alarms are told.
         Raises ConfigError when there is nothing to follow, or nothing to run by the clock.
         """
         tasks = [task for feed in self._feeds if (task := self._task(feed, follow=follow, timed=timed))]
+        tasks += self._timed_tasks() if timed else []
         if not tasks and not timed:
             raise ConfigError(
                 "no source can be watched", hint="watch works with `kind: files`; a `cron` expression with any"

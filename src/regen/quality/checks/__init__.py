@@ -39,14 +39,19 @@ TRIES: Final = 3
 """How often a check is run that fails while documents are being written."""
 
 
+def require_checks(names: Sequence[str]) -> None:
+    """Raise ConfigError for a name that is no check's."""
+    if unknown := [name for name in names if name not in CHECKS]:
+        raise ConfigError(f"there is no check {unknown[0]!r}", hint=f"valid are {', '.join(CHECKS)}")
+
+
 def run_checks(context: Context, names: Sequence[str] | None = None) -> list[CheckResult]:
     """Run the named checks (default: all). One that cannot be carried out because something failed has failed.
 
     A check reads catalog and store one after the other; what fails while they change is looked at again. Raises
     ConfigError for a name that is no check's.
     """
-    if unknown := [name for name in names or () if name not in CHECKS]:
-        raise ConfigError(f"there is no check {unknown[0]!r}", hint=f"valid are {', '.join(CHECKS)}")
+    require_checks(names or ())
     return [_settled(name, check, context) for name, check in CHECKS.items() if names is None or name in names]
 
 
@@ -68,4 +73,4 @@ def _carried_out(name: str, check: Check, context: Context) -> CheckResult:
         return CheckResult(name, passed=False, detail=f"{type(error).__name__}: {error}", hint="run `regen doctor`")
 
 
-__all__ = ["CHECKS", "Context", "run_checks"]
+__all__ = ["CHECKS", "Context", "require_checks", "run_checks"]

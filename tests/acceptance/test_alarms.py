@@ -21,7 +21,7 @@ from regen import Document, Index
 from regen.config import parse_settings
 from regen.core.alarms import Alert, Found, compared, untold
 from regen.core.freshness import Target
-from regen.engine.schedule import Leads, Ran, StandsBy
+from regen.core.refresh import Leads, Ran, StandsBy
 from regen.errors import ConfigError
 from regen.monitoring.alarms import AlarmBook, Alerting
 from regen.monitoring.webhook import Webhook, identity

@@ -18,8 +18,8 @@ import pytest
 
 from regen import Document, Index
 from regen.core.cron import Cron
-from regen.core.refresh import Policy
-from regen.engine.schedule import Leads, Ran, Runner, StandsBy, Task
+from regen.core.refresh import Leads, Policy, Ran, StandsBy
+from regen.engine.schedule import Runner, Task
 from regen.errors import ConfigError, SourceError
 from regen.opening import open as open_index
 

@@ -13,8 +13,9 @@ from regen.cli.quantities import duration
 from regen.cli.rendering_sync import watch_line
 from regen.cli.session import Session, show
 from regen.cli.syncing import until_stopped
+from regen.core.refresh import Leads, Ran, StandsBy
 from regen.core.results import SyncResult
-from regen.engine.schedule import Leads, Ran, Runner, StandsBy
+from regen.engine.schedule import Runner
 from regen.errors import RegenError
 
 

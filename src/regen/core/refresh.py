@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from regen.core.cron import Cron
 from regen.errors import ConfigError
@@ -165,3 +165,29 @@ class ScheduleStatus:
 
     runner: str | None = None
     jobs: list[JobStatus] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A run that has ended, with a result or an error; after an error it is tried again at ``again_at``."""
+
+    job: str
+    why: Why
+    seconds: float
+    result: Any = None
+    error: Exception | None = None
+    again_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """This process runs the jobs now."""
+
+    jobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StandsBy:
+    """Another process runs the jobs; this one takes over when it ends."""
+
+    leader: str

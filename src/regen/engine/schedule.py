@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from regen.core.refresh import Next, Past, Policy, Why, backoff, decide
+from regen.core.refresh import Leads, Next, Past, Policy, Ran, StandsBy, backoff, decide
 from regen.engine.lease import LEASE_SECONDS, HeldLease, new_owner, writer_lease
 from regen.errors import CatalogBusy, CatalogError, LeaseLost, SourceError
 from regen.ports import StopSignal
@@ -34,32 +34,6 @@ class Task:
     policy: Policy
     run: Callable[[Collection[str] | None], Any]
     follow: Callable[[StopSignal], Iterator[set[str]]] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """A run that has ended, with a result or an error; after an error it is tried again at ``again_at``."""
-
-    job: str
-    why: Why
-    seconds: float
-    result: Any = None
-    error: Exception | None = None
-    again_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Leads:
-    """This process runs the jobs now."""
-
-    jobs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StandsBy:
-    """Another process runs the jobs; this one takes over when it ends."""
-
-    leader: str
 
 
 Told: TypeAlias = Callable[[Ran | Leads | StandsBy], None]

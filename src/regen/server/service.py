@@ -18,6 +18,7 @@ from regen.server.access.doorkeeper import Doorkeeper
 from regen.server.following import Follower
 from regen.server.metrics import Metrics
 from regen.server.runs import Runs
+from regen.server.scheduling import Scheduler
 
 KEEP_ANSWERS: Final = 24 * 3_600.0
 """Seconds for which a request with an idempotency key is answered as it was the first time."""
@@ -27,7 +28,7 @@ PROBE_EVERY: Final = 3_600.0
 
 
 class Service:
-    """One index being served."""
+    """One index being served. Raises ConfigError when the schedule that regen.yaml asks for cannot work."""
 
     def __init__(self, index: Index, settings: ServerSettings) -> None:
         self.index, self.settings = index, settings
@@ -35,6 +36,7 @@ class Service:
         self.metrics = Metrics(index, settings.tenant)
         self.follower = Follower(index, self.metrics.catch_up_failed, self.metrics.collector.feed)
         self.runs = Runs(index, self.metrics.run_ended)
+        self.scheduler = Scheduler(index, self.metrics.collector.feed)
         self._stop = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="regen-sweeper", daemon=True)
 
@@ -44,14 +46,17 @@ class Service:
             self.doorkeeper.tokens.keys.check()
         self.follower.start()
         self.runs.start()
+        self.scheduler.start()
         self._sweeper.start()
 
     def stop(self) -> None:
         """End it, within the time that the settings give. Idempotent."""
         self._stop.set()
         deadline = time.monotonic() + self.settings.stop_within
+        self.scheduler.end()
         self.follower.stop(self.settings.stop_within)
         self.runs.stop(max(0.0, deadline - time.monotonic()))
+        self.scheduler.join(max(0.0, deadline - time.monotonic()))
 
     @property
     def stopping(self) -> bool:

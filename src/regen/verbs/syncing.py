@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from regen import registry
 from regen.core.documents import Document
+from regen.core.refresh import Leads, Policy, Ran, StandsBy
 from regen.core.results import DocumentCounts, SyncResult
 from regen.engine.scan import Scanner, claimed, log_observed, read_and_log, require_ids
 from regen.engine.scans import Scanned, log_all
-from regen.engine.schedule import Leads, Ran, Runner, StandsBy, Task
+from regen.engine.schedule import Runner, Task
 from regen.engine.settings import Limits
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import ConfigError
@@ -148,6 +149,18 @@ class SyncVerbs:
             )
         return Runner(self.alias, self._catalog, tasks)
 
+    def background(self) -> Runner | None:
+        """What a service runs; None where neither refresh nor schedule, alerts or a freshness target asks for any.
+
+        It is what :meth:`scheduler` makes, but a source that is to be refreshed by the clock alone is not followed.
+        Raises ConfigError for what cannot work.
+        """
+        beside = self._timed_tasks()
+        if not beside and all(feed.policy == Policy() for feed in self._feeds):
+            return None
+        tasks = [task for feed in self._feeds if (task := self._task(feed, follow=_takes_changes(feed), timed=True))]
+        return Runner(self.alias, self._catalog, [*tasks, *beside]) if tasks or beside else None
+
     # ── how ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _task(self, feed: Feed, *, follow: bool, timed: bool) -> Task | None:
@@ -250,3 +263,9 @@ class SyncVerbs:
 
     def _names(self) -> list[str]:
         return [feed.name for feed in self._feeds]
+
+
+def _takes_changes(feed: Feed) -> bool:
+    """Whether a source is to be followed: one with nothing but an expression for the clock waits for its moment."""
+    policy = feed.policy
+    return policy.cron is None or policy.quiet_for > 0 or policy.wait_at_most is not None

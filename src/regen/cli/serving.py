@@ -63,6 +63,7 @@ def _tell(session: Session, settings: ServerSettings, url: str, warnings: list[s
     for warning in warnings:
         session.remark(f"Warning: {warning}")
     session.answer({"url": url, "host": settings.host, "warnings": warnings}, [f"Serving at {url}; Ctrl-C ends."])
+    sys.stdout.flush()  # whoever reads a pipe or a file waits for it, and the verb goes on
 
 
 def _missing(error: ModuleNotFoundError) -> Exception:

@@ -59,7 +59,7 @@ def test_one_documents_letters(migrating: Index) -> None:
 
 def small(root: Path, model: str = "hashing/16") -> Index:
     """An index in memory, but for the catalog."""
-    return Index(embedder=model, store="memory://kept", catalog="sqlite:///c.db", alias="handbook", root=root)
+    return Index(embedder=model, store=f"memory://{root.name}", catalog="sqlite:///c.db", alias="handbook", root=root)
 
 
 def test_a_change_is_seen_as_it_becomes_searchable(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -37,8 +38,9 @@ class KeyUsedOtherwise(RegenError):
 
 def fingerprint(request: Request, body: Any) -> str:
     """What makes two requests the same: method, path, query and body."""
-    said = orjson.dumps([request.method, request.url.path, request.url.query, body], option=orjson.OPT_SORT_KEYS)
-    return sha256(said).hexdigest()
+    said = [request.method, request.url.path, request.url.query, body]
+    # the standard library's JSON: orjson refuses integers beyond 64 bits, which are for the change log to judge
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def once(

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import structlog
 
+from regen.core.documents import canonical_json
 from regen.core.results import Progress
-from regen.errors import CatalogError, LeaseLost, RegenError
+from regen.errors import CatalogError, ConfigError, DocumentError, LeaseLost, RegenError
 from regen.index import Index
 from regen.ports.service import RequestedRun
 from regen.server.access.caller import Caller
@@ -75,6 +76,10 @@ class Runs:
     ) -> RequestedRun:
         """Ask for a run; with ``once`` the same as before under that word. Raises NotFound."""
         given = settled(self._index, verb, arguments)
+        try:
+            canonical_json(given)
+        except DocumentError as error:
+            raise ConfigError(f"{verb} was asked for by what the catalog cannot keep: {error.message}") from None
         found = self._index.records.request_run(verb, given, actor=caller.name, at=time.time(), once=once)
         if verb not in READING:
             told = {name: value for name, value in given.items() if name != "plan"}

@@ -72,9 +72,12 @@ def embed_query(text: str, recipe: Recipe, embedder: Embedder) -> Vector:
 def check_own_vector(vector: Sequence[float] | Vector, space: str | None, recipe: Recipe) -> Vector:
     """A caller's own query vector, checked to be of the recipe's space (I1). Raises SpaceMismatch."""
     try:
-        own = np.asarray(vector, dtype=np.float32)
+        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinity, which is refused below
+            own = np.asarray(vector, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the query is no vector: {error}", hint="a list of numbers is valid, or a text") from None
+    if not np.isfinite(own).all():
+        raise ConfigError("the query vector contains NaN, infinity, or numbers beyond float32")
     if space is None:
         raise SpaceMismatch(
             "a query vector must say of which space it is",

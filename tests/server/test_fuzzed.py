@@ -49,9 +49,14 @@ def key(index: Index) -> str:
 def send(case: Any, key: str) -> None:
     """Send a case, and look at the answer. Nothing is waited for: a run that is begun is an answer."""
     case.headers = {**(case.headers or {}), "Authorization": f"Bearer {key}"}
-    for name in ("wait", "timeout"):
-        if isinstance((case.query or {}).get(name), int | float):
-            case.query[name] = 0
+    of_runs = any(
+        named.name == "wait" and "schema" in named.definition and "maximum" in str(named.definition)
+        for named in case.operation.query
+    )
+    if of_runs and isinstance((case.query or {}).get("wait", 0), int | float):
+        case.query = {**(case.query or {}), "wait": 0}  # its default may be half a minute
+    if isinstance((case.query or {}).get("timeout"), int | float):
+        case.query["timeout"] = 0
     case.validate_response(case.call(), checks=CHECKS)
 
 

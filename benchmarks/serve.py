@@ -235,7 +235,10 @@ def lost(folder: Path, seen: Seen) -> int:
 def told(name: str, seen: Seen, seconds: float) -> None:
     """Print what the clients saw."""
     ordered = sorted(seen.latencies)
-    share = lambda at: ordered[min(len(ordered) - 1, int(len(ordered) * at))] * 1e3  # noqa: E731
+
+    def share(at: float) -> float:
+        return ordered[min(len(ordered) - 1, int(len(ordered) * at))] * 1e3
+
     errors = sum(count for status, count in seen.statuses.items() if status != 200)
     print(
         f"{name}: {len(ordered):,} searches in {seconds:.0f} s ({len(ordered) / seconds:,.0f}/s), {errors} errors, "

@@ -23,7 +23,7 @@ OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-first-run",
 ]  # fmt: skip
-PATIENCE = 60_000.0
+PATIENCE = 180_000.0
 """Milliseconds to wait for what must come; two cores may be busy with other things."""
 
 

@@ -294,6 +294,14 @@ def test_one_scheduler_runs_all(tmp_path: Path, receiver: Receiver) -> None:
     assert len(receiver.told) == len(set(receiver.told))
 
 
+def test_nothing_is_judged_before_there_is_anything(tmp_path: Path) -> None:
+    """While the first load goes on, neither evaluation nor checks fail, and none is an alarm."""
+    with Index(embedder="hashing/8", store="memory://", catalog="sqlite:///c.db", root=tmp_path) as index:
+        assert index._evaluate_job(None) == "not evaluated: no generation is live yet"
+        assert index._check_job(None) == "not checked: no generation is live yet"
+        assert index.status().alerts == []
+
+
 def test_a_missed_target_is_an_alarm(tmp_path: Path, receiver: Receiver) -> None:
     """Measured on what was really changed; it is over when the target is met again."""
     index = Index(

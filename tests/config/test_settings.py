@@ -148,7 +148,7 @@ MISTAKES = [
     ("embedding: {model: x, colour: 1}", ":3: embedding.colour is not a known key", "valid in embedding: cache, dimen"),
     ("limts: {}", ":4: limts is not a known key", "did you mean 'limits'"),
     ("gate: [{measure: R@10, min_lft: 1}]", "gate[0].min_lft is not a known key", "did you mean 'min_lift'"),
-    ("root: x", "root is not a known key", "valid in regen.yaml: alias"),
+    ("root: x", "root is not a known key", "valid in regen.yaml: alerts, alias"),
     ("alias: No Spaces", "alias: must be 1 to 63 lower-case letters", ""),
     ("alias: 3", "alias must be a text, not 3", 'put it in quotes: "3"'),
     ("chunking: {kind: markdwn}", "chunking.kind must be one of markdown, tokens", "did you mean 'markdown'"),

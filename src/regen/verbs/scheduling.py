@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LOOK: Final = Policy(Cron("*/10 * * * * *", UTC), at_once=False)
 """How often targets and failing jobs are looked at, and alarms told."""
+NOTHING_LIVE: Final = "no generation is live yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class ScheduleVerbs:
         return tasks
 
     def _evaluate_job(self, _ids: Collection[str] | None) -> str:
+        if self._catalog.route(self.alias).live is None:  # the first load goes on: that is no failure
+            return f"not evaluated: {NOTHING_LIVE}"
         from regen.quality.monitoring import floors_of, watch  # noqa: PLC0415 - heavy: only who evaluates
 
         floors = floors_of(self._evaluation.gate if self._evaluation is not None else ())
@@ -97,6 +100,8 @@ class ScheduleVerbs:
         return f"generation {found.generation} evaluated: {len(found.alarms)} alarms" + (f"; {told}" if told else "")
 
     def _check_job(self, _ids: Collection[str] | None) -> str:
+        if self._catalog.route(self.alias).live is None:
+            return f"not checked: {NOTHING_LIVE}"
         names = self._schedule.check_names
         results = self._quality.check_live(names)
         wrong = [_found(result) for result in results if not result.passed]

@@ -135,3 +135,8 @@ def clean(worlds: Worlds, embedder: Embedder, *documents: Document, **settings: 
 def texts(held: Held) -> set[str]:
     """The distinct chunk texts."""
     return {point[0] for point in held.values()}
+
+
+def without_runs(dump: list[str]) -> list[str]:
+    """A catalog's dump less what every run leaves, whatever came of it: its record, and when its source was read."""
+    return [line for line in dump if "runs" not in line and not line.startswith('INSERT INTO "jobs"')]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.acceptance.conftest import Worlds
-from tests.acceptance.generations import Move, assert_same, clean, document, sentence, texts
+from tests.acceptance.generations import Move, assert_same, clean, document, sentence, texts, without_runs
 
 from regen import UNRESTRICTED, Chunking, Document
 from regen.core.results import SearchResult, SwitchResult
@@ -538,9 +538,7 @@ def test_a_model_that_changed_behind_its_name(worlds: Worlds) -> None:
         asked = len(move.sent())
         with pytest.raises(ModelChanged, match="gives other vectors than when generation 1 was built"):
             move.index.apply()
-        assert [line for line in move.world.dump() if "runs" not in line] == [
-            line for line in before if "runs" not in line
-        ]
+        assert without_runs(move.world.dump()) == without_runs(before)
         assert move.index._store.collections() == collections
         assert len(move.sent()) == asked
         move.to(metric="cosine", embedding=None, chunking=SMALL)

@@ -81,7 +81,7 @@ def test_a_sync_without_changes_asks_twice_a_batch(index: Index) -> None:
     index.sync()
     with counted(index) as counts:
         index.sync()
-    assert counts.statements <= 60 + 2 * 6
+    assert counts.statements <= 64 + 2 * 6
     assert not counts.store_calls
 
 

@@ -17,10 +17,10 @@ from regen.testing.schedules.documents import RECIPES, VERSIONS
 from regen.testing.schedules.world import world_of
 
 FIRST: Final = {
-    "commit_before_upsert": 29, "delete_before_commit": 12, "no_revision_check": 220, "no_fencing_token": 110,
-    "no_intent": 25, "garbage_forgotten": 57, "fence_skipped_on_one_route": 12, "alias_without_compare_and_swap": 119,
-    "retained_not_updated": 213, "cache_without_space": 8, "tombstone_dropped_too_early": 21,
-    "retry_that_duplicates": 29, "point_ids_reused": 14,
+    "commit_before_upsert": 32, "delete_before_commit": 24, "no_revision_check": 174, "no_fencing_token": 249,
+    "no_intent": 8, "garbage_forgotten": 32, "fence_skipped_on_one_route": 43, "alias_without_compare_and_swap": 119,
+    "retained_not_updated": 213, "cache_without_space": 8, "tombstone_dropped_too_early": 13,
+    "retry_that_duplicates": 135, "point_ids_reused": 19,
 }  # fmt: skip
 """A seed that finds a planted bug."""
 MOST_LINES = 25

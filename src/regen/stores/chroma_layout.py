@@ -6,42 +6,22 @@ A point's text is Chroma's document. Chroma keeps no empty list, so that one is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import numpy as np
 import orjson
 
 from regen.core.recipe import Metric, Precision
-from regen.errors import ConfigError
 from regen.ports import CollectionSpec, FieldKind, Payload, Points, Vectors
 from regen.stores.cosine import EXACT, ZERO, as_units, exact, is_zero
+from regen.stores.graph_settings import GraphSettings
 from regen.stores.records import Record, changed_records, point_records, with_nulls
 
 EVERY: Final = ("documents", "metadatas", "embeddings")
 _MARK: Final = "regen"
 _FIELD: Final = "field "
 _LISTS: Final = ("has", "odd")
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """``CollectionSpec.index``: ``m`` and ``ef_construction`` of the graph, ``ef`` candidates a search walks."""
-
-    m: int = 16
-    ef_construction: int = 128
-    ef: int = 128
-
-    @classmethod
-    def of(cls, index: Mapping[str, Any]) -> IndexSettings:
-        """Read the settings. Raises ConfigError for a key or a value that is not valid."""
-        valid = asdict(cls())
-        for key, value in index.items():
-            if key not in valid:
-                raise ConfigError(f"unknown index setting {key!r}", hint=f"Chroma knows {', '.join(sorted(valid))}")
-            if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-                raise ConfigError(f"index setting {key} is {value!r}", hint=f"a positive number; default {valid[key]}")
-        return cls(**dict(index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +60,7 @@ def field_entries(fields: Mapping[str, FieldKind]) -> dict[str, Any]:
 
 def configuration(spec: CollectionSpec) -> dict[str, Any]:
     """The vector index of a new collection. Chroma's own cosine would change what is written."""
-    settings = IndexSettings.of(spec.index)
+    settings = GraphSettings.of(spec.index, "Chroma")
     space = "l2" if spec.metric == "l2" else "ip"
     graph = {"max_neighbors": settings.m, "ef_construction": settings.ef_construction, "ef_search": settings.ef}
     return {"hnsw": {"space": space, **graph}}

@@ -39,11 +39,11 @@ from regen.stores.addresses import Address
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import EXACT, ZERO, as_unit
 from regen.stores.foreign_payloads import flat, text_key
+from regen.stores.graph_settings import GraphSettings
 from regen.stores.milvus_connection import MILVUS, Connection, is_released, missing
 from regen.stores.milvus_filters import NOTHING, expression, literal, one_of
 from regen.stores.milvus_layout import (
     REGISTER,
-    IndexSettings,
     Layout,
     field_entries,
     index_of,
@@ -81,10 +81,10 @@ class MilvusStore:
 
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty collection, or check that the one that is there has the same dimensions."""
-        settings = IndexSettings.of(spec.index)
+        settings = GraphSettings.of(spec.index, "Milvus")
         names = self._names()
         if REGISTER not in names:
-            self._make(REGISTER, 2, CollectionSpec(2), IndexSettings())
+            self._make(REGISTER, 2, CollectionSpec(2), GraphSettings())
         if collection not in names:
             self._note([own_entry(collection, spec), *field_entries(collection, spec.fields)], collection, anew=True)
             self._make(collection, spec.dimensions, spec, settings)
@@ -184,7 +184,7 @@ class MilvusStore:
             self._layout(collection, anew=True)  # a collection that is gone is said to be
             return []
         most = min(k, _MOST_HITS)
-        ef = max(IndexSettings.of(layout.index).ef, most)
+        ef = max(GraphSettings.of(layout.index, "Milvus").ef, most)
         search = partial(
             MilvusClient.search,
             collection_name=collection,
@@ -289,7 +289,7 @@ class MilvusStore:
         for some in _slices(rows):
             self._ask(collection, partial(MilvusClient.upsert, collection_name=collection, data=some))
 
-    def _make(self, name: str, dimensions: int, spec: CollectionSpec, settings: IndexSettings) -> None:
+    def _make(self, name: str, dimensions: int, spec: CollectionSpec, settings: GraphSettings) -> None:
         make = partial(_make, name=name, schema=schema(dimensions), index=index_of(spec.metric, settings))
         self._ask(name, make)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -24,9 +24,10 @@ from pymilvus import CollectionSchema, DataType, MilvusClient
 from pymilvus.milvus_client.index import IndexParams
 
 from regen.core.recipe import Metric, Precision
-from regen.errors import ConfigError, StoreError
+from regen.errors import StoreError
 from regen.ports import CollectionSpec, FieldKind, Points, Vectors
 from regen.stores.cosine import EXACT, ZERO, as_units, exact, is_zero
+from regen.stores.graph_settings import GraphSettings
 from regen.stores.records import Record, point_records
 
 REGISTER: Final = "regen_collections"
@@ -34,26 +35,6 @@ LONGEST_TEXT: Final = 65_535
 _LONGEST_KEY: Final = 64
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,40}")
 _METRICS: Final[dict[Metric, str]] = {"cosine": "IP", "dot": "IP", "l2": "L2"}
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """``CollectionSpec.index``: ``m`` and ``ef_construction`` of the graph, ``ef`` candidates a search walks."""
-
-    m: int = 16
-    ef_construction: int = 128
-    ef: int = 128
-
-    @classmethod
-    def of(cls, index: Mapping[str, Any]) -> IndexSettings:
-        """Read the settings. Raises ConfigError for a key or a value that is not valid."""
-        valid = asdict(cls())
-        for key, value in index.items():
-            if key not in valid:
-                raise ConfigError(f"unknown index setting {key!r}", hint=f"Milvus knows {', '.join(sorted(valid))}")
-            if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-                raise ConfigError(f"index setting {key} is {value!r}", hint=f"a positive number; default {valid[key]}")
-        return cls(**dict(index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +93,7 @@ def schema(dimensions: int) -> CollectionSchema:
     return made
 
 
-def index_of(metric: Metric, settings: IndexSettings) -> IndexParams:
+def index_of(metric: Metric, settings: GraphSettings) -> IndexParams:
     """The vector index of a collection. Milvus's own cosine would change what is written."""
     params = IndexParams()
     graph = {"M": settings.m, "efConstruction": settings.ef_construction}

@@ -37,11 +37,11 @@ from regen.ports import (
 from regen.stores.addresses import Address
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import EXACT, ZERO, as_unit
+from regen.stores.graph_settings import GraphSettings
 from regen.stores.qdrant_connection import QDRANT, Connection, missing
 from regen.stores.qdrant_filters import condition
 from regen.stores.qdrant_foreign import foreign_rows
 from regen.stores.qdrant_layout import (
-    IndexSettings,
     Layout,
     batches,
     field_entries,
@@ -80,7 +80,7 @@ class QdrantStore:
 
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty collection, or check that the one that is there has the same dimensions."""
-        settings = IndexSettings.of(spec.index)
+        settings = GraphSettings.of(spec.index, "Qdrant")
         self._check_version(collection)
         if self._read(collection) is None:
             self._ask(collection, partial(_make, name=collection, spec=spec, settings=settings))
@@ -192,7 +192,7 @@ class QdrantStore:
         if query is None or narrowed is None or k < 1:
             self._layout(collection, anew=True)  # a collection that is gone is said to be
             return []
-        ef = max(IndexSettings.of(layout.index).ef, k)
+        ef = max(GraphSettings.of(layout.index, "Qdrant").ef, k)
         search = partial(
             QdrantClient.query_points,
             collection_name=collection,
@@ -320,7 +320,7 @@ class QdrantStore:
             self._layouts.pop(collection, None)
 
 
-def _make(client: QdrantClient, *, name: str, spec: CollectionSpec, settings: IndexSettings) -> None:
+def _make(client: QdrantClient, *, name: str, spec: CollectionSpec, settings: GraphSettings) -> None:
     try:
         client.create_collection(
             name,

@@ -8,7 +8,7 @@ that add keys at once both succeed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -16,7 +16,6 @@ import numpy as np
 from qdrant_client import models
 
 from regen.core.recipe import Metric, Precision
-from regen.errors import ConfigError
 from regen.ports import CollectionSpec, FieldKind, Points, Vectors
 from regen.stores.cosine import EXACT, ZERO, as_units, exact, is_zero
 from regen.stores.records import Record, field_column, point_records
@@ -44,26 +43,6 @@ _NUMBER_BYTES: Final = 13
 """About what one float takes as JSON."""
 _REQUEST_BYTES: Final = 16 * 2**20
 """Half of what a server takes by default in one request."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSettings:
-    """``CollectionSpec.index``: ``m`` and ``ef_construction`` of the graph, ``ef`` candidates a search walks."""
-
-    m: int = 16
-    ef_construction: int = 128
-    ef: int = 128
-
-    @classmethod
-    def of(cls, index: Mapping[str, Any]) -> IndexSettings:
-        """Read the settings. Raises ConfigError for a key or a value that is not valid."""
-        valid = asdict(cls())
-        for key, value in index.items():
-            if key not in valid:
-                raise ConfigError(f"unknown index setting {key!r}", hint=f"Qdrant knows {', '.join(sorted(valid))}")
-            if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-                raise ConfigError(f"index setting {key} is {value!r}", hint=f"a positive number; default {valid[key]}")
-        return cls(**dict(index))
 
 
 @dataclass(frozen=True, slots=True)

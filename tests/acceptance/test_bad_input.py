@@ -475,7 +475,7 @@ def test_a_vector_of_another_space_is_never_compared(worlds: Worlds) -> None:
         world.index.search([0.1, 0.2, 0.3], space=own)
     with pytest.raises(ConfigError, match="no vector"):
         world.index.search(["a"] * 64, space=own)
-    with pytest.raises(StoreError, match="NaN"):
+    with pytest.raises(ConfigError, match="NaN"):
         world.index.search([float("nan")] * 64, space=own)
 
 

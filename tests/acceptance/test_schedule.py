@@ -129,7 +129,7 @@ def test_one_runs_another_takes_over(root: Path, started: Callable[..., Process]
     assert sum(line["documents"]["added"] for line in second.lines) == 1
     with open_index(root / "regen.yaml") as index:
         assert index.status().schedule.runner is None
-        assert "no process runs" in index.status().schedule.jobs[0].late
+        until(lambda: "no process runs" in index.status().schedule.jobs[0].late)
         assert index.sync().documents.changed == 0
         assert index.verify().consistent
 

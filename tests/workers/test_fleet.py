@@ -141,6 +141,28 @@ def test_workers_that_are_killed_at_random(place: Place, tmp_path: Path) -> None
     assert_as_clean(slow, wanted, tmp_path)
 
 
+def test_all_who_live_wait_for_the_dead(place: Place, tmp_path: Path) -> None:
+    """Each holds a range and waits for a text that a dead one was to embed: nobody is free to take its range over."""
+    slow = Place(place.root, place.catalog, place.store, seconds=0.5)
+    wanted = documents(40)  # one text is in all of them
+    with slow.index() as index:
+        log_only(index, *wanted)
+        with fleet(slow) as workers:
+            dying = workers.start(until_idle=False)
+            wait_for(lambda: len(slow.embedded()) > 0, "it is at work")
+            stop_in_peace(slow, dying)
+            log_only(index, *documents(40, 40))
+            waiting = workers.start(until_idle=True)
+            wait_for(lambda: sum(bool(item.owner) for item in index._catalog.ranges(1)) == 2, "each has a range")
+            time.sleep(0.5)
+            os.kill(dying.pid or 0, signal.SIGKILL)
+            dying.join(30)
+            waiting.join(60)
+            assert waiting.exitcode == 0
+            assert index.status().generations[0].pending == 0
+    assert_as_clean(slow, documents(80), tmp_path)
+
+
 def test_a_stalled_worker_commits_nothing(place: Place, tmp_path: Path) -> None:
     """It is stopped past its lease, its range is taken over, and what it tries when it wakes up is refused."""
     slow = Place(place.root, place.catalog, place.store, seconds=0.05)

@@ -108,13 +108,14 @@ class Workers(Database):
             )
         return left
 
-    def reserve_texts(self, held: Range, text_keys: Sequence[int]) -> set[int]:
-        """Take the right to embed these texts, as far as nobody else has it."""
+    def reserve_texts(self, held: Range, text_keys: Sequence[int], *, at: float, dead: Sequence[str] = ()) -> set[int]:
+        """Take the right to embed these texts, as far as nobody else who lives has it."""
         wanted = sorted(set(text_keys))
         these = (_claims.generation == held.generation) & self.among(_claims.text_key, wanted)
         with self.writing() as connection:
             require(connection, held)
-            alive = select(_leases.token).where(_leases.generation == held.generation)
+            mine = _leases.token == held.token
+            alive = select(_leases.token).where(_leases.generation == held.generation, mine | ~_is_free(at, dead))
             connection.execute(delete(schema.text_claims).where(these, _claims.token.not_in(alive)))
             _RESERVE.run(connection, [(held.generation, key, held.token) for key in wanted])
             others = select(_claims.text_key).where(these, _claims.token != held.token)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -43,6 +43,11 @@ def is_dead(owner: str) -> bool:
     except PermissionError:
         return False
     return _is_zombie(int(pid))
+
+
+def known_dead(owners: Iterable[str]) -> list[str]:
+    """Those of some owners that are known to be dead; an empty one is nobody."""
+    return sorted({owner for owner in owners if owner and is_dead(owner)})
 
 
 def _is_zombie(pid: int) -> bool:

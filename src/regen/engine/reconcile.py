@@ -20,7 +20,7 @@ from regen.engine.account import Spent
 from regen.engine.allocations import give_back
 from regen.engine.control import AT_ONCE, HandedBack, Pace
 from regen.engine.embedding import TextEmbedder
-from regen.engine.lease import HeldLease
+from regen.engine.lease import HeldLease, known_dead
 from regen.engine.pipeline import Finish, run_pipeline
 from regen.engine.prepare import Batch, Donor, Preparer, Reservations
 from regen.engine.settings import Limits
@@ -60,8 +60,11 @@ class Reserved:
         return span
 
     def take(self, text_keys: Sequence[int]) -> set[int]:
-        """Take it of these; those that somebody else has it of."""
-        return self.catalog.reserve_texts(self._span, text_keys)
+        """Take it of these; those that somebody else who lives has it of."""
+        catalog, span = self.catalog, self._span
+        taken = catalog.reserve_texts(span, text_keys, at=time.time())
+        dead = known_dead(item.owner for item in catalog.ranges(span.generation)) if taken else []
+        return catalog.reserve_texts(span, text_keys, at=time.time(), dead=dead) if dead else taken
 
     def give_back(self, text_keys: Sequence[int]) -> None:
         """Give it back of these."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from regen.core.results import SyncResult
 from regen.engine.account import Spent
 from regen.engine.control import Brake, HandedBack, Pace
-from regen.engine.lease import LEASE_SECONDS, HeldLease, is_dead, writer_lease
+from regen.engine.lease import LEASE_SECONDS, HeldLease, is_dead, known_dead, writer_lease
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
 from regen.errors import CatalogBusy, LeaseLost
@@ -170,7 +170,7 @@ def await_ranges(catalog: Catalog, generation: Generation, held: HeldLease, *, w
     """
     deadline = time.monotonic() + wait
     while ranges := catalog.ranges(generation.number):
-        dead = [item.owner for item in ranges if item.owner and is_dead(item.owner)]
+        dead = known_dead(item.owner for item in ranges)
         left = catalog.clear_ranges(generation.number, held.lease, at=time.time(), dead=dead)
         if not left:
             return
@@ -185,7 +185,6 @@ def await_ranges(catalog: Catalog, generation: Generation, held: HeldLease, *, w
 
 def _dead(catalog: Catalog, number: int, whole: str) -> list[str]:
     """Owners of ranges, or of the whole, that are known to be dead."""
-    owners = {item.owner for item in catalog.ranges(number)}
-    if (holder := catalog.holder(whole)) is not None:
-        owners.add(holder.owner)
-    return sorted(owner for owner in owners if owner and is_dead(owner))
+    owners = [item.owner for item in catalog.ranges(number)]
+    holder = catalog.holder(whole)
+    return known_dead(owners if holder is None else [*owners, holder.owner])

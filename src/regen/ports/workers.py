@@ -111,10 +111,12 @@ class WorkerWriter(Protocol):
         """
         ...
 
-    def reserve_texts(self, held: Range, text_keys: Sequence[int]) -> set[int]:
+    def reserve_texts(self, held: Range, text_keys: Sequence[int], *, at: float, dead: Sequence[str] = ()) -> set[int]:
         """Take the right to embed these texts for the generation; those that another range's holder has (I4).
 
-        What a commit places, or a range that ends, is free again. Raises LeaseLost.
+        What a commit places is free again, and what the holder of a range had that ended, expired, or is of an owner
+        known to be dead: all who live may be waiting for such texts, and nobody left to take its range over.
+        Raises LeaseLost.
         """
         ...
 

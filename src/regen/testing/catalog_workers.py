@@ -125,7 +125,7 @@ class RangeCases(CatalogHooks):
         for call in (
             lambda: catalog.commit_write(generation.number, token, [placement_of(works[0], token)], held, at=32.0),
             lambda: catalog.begin_write(generation.number, b"", held, at=32.0),
-            lambda: catalog.reserve_texts(held, [1]),
+            lambda: catalog.reserve_texts(held, [1], at=1.0),
             lambda: catalog.renew(held, at=32.0, seconds=30.0),
         ):
             with pytest.raises(LeaseLost):
@@ -251,7 +251,7 @@ class RangeCases(CatalogHooks):
         """Nor any text that somebody was to embed for it."""
         generation = laid_out(catalog)
         held = claim(catalog, generation)
-        catalog.reserve_texts(held, [1])
+        catalog.reserve_texts(held, [1], at=1.0)
         catalog.retire(generation.number, state="aborted")
         assert catalog.ranges(generation.number) == []
         with pytest.raises(LeaseLost):
@@ -265,14 +265,14 @@ class TextCases(CatalogHooks):
         """Who came first; the others are told, and have it once it is given back."""
         generation = laid_out(catalog)
         mine, theirs = claim(catalog, generation), claim(catalog, generation, OTHER)
-        assert catalog.reserve_texts(mine, [1, 2, 2]) == set()
-        assert catalog.reserve_texts(theirs, [2, 3]) == {2}
-        assert catalog.reserve_texts(mine, [3, 4]) == {3}
+        assert catalog.reserve_texts(mine, [1, 2, 2], at=1.0) == set()
+        assert catalog.reserve_texts(theirs, [2, 3], at=1.0) == {2}
+        assert catalog.reserve_texts(mine, [3, 4], at=1.0) == {3}
         catalog.free_texts(mine, [2, 3])  # 3 is not ours to give
-        assert catalog.reserve_texts(theirs, [2]) == set()
-        assert catalog.reserve_texts(mine, [1, 2, 3]) == {2, 3}
+        assert catalog.reserve_texts(theirs, [2], at=1.0) == set()
+        assert catalog.reserve_texts(mine, [1, 2, 3], at=1.0) == {2, 3}
         catalog.free_texts(theirs)
-        assert catalog.reserve_texts(mine, [2, 3]) == set()
+        assert catalog.reserve_texts(mine, [2, 3], at=1.0) == set()
 
     def test_generations_have_texts_of_their_own(self, catalog: Catalog) -> None:
         """Each has a space of its own."""
@@ -282,28 +282,39 @@ class TextCases(CatalogHooks):
         mine = claim(catalog, generation)
         theirs = catalog.claim_range(other.number, "other", OTHER, at=0.0, seconds=30.0)
         assert theirs is not None
-        assert catalog.reserve_texts(mine, [1]) == set()
-        assert catalog.reserve_texts(theirs, [1]) == set()
+        assert catalog.reserve_texts(mine, [1], at=1.0) == set()
+        assert catalog.reserve_texts(theirs, [1], at=1.0) == set()
 
     def test_a_commit_frees_what_it_places(self, catalog: Catalog) -> None:
         """From then on others find the text in the generation."""
         generation = laid_out(catalog)
         mine, theirs = claim(catalog, generation), claim(catalog, generation, OTHER)
         key = key_of("text of 0")
-        catalog.reserve_texts(mine, [key, 7])
+        catalog.reserve_texts(mine, [key, 7], at=1.0)
         place(catalog, mine)
-        assert catalog.reserve_texts(theirs, [key, 7]) == {7}
+        assert catalog.reserve_texts(theirs, [key, 7], at=1.0) == {7}
 
     def test_the_dead_embed_nothing(self, catalog: Catalog) -> None:
         """A range that is given back, or taken over, gives back its texts."""
         generation = laid_out(catalog)
         mine, theirs = claim(catalog, generation), claim(catalog, generation, OTHER, at=10.0)
-        catalog.reserve_texts(mine, [1])
+        catalog.reserve_texts(mine, [1], at=1.0)
         heir = claim(catalog, generation, THIRD, at=31.0)
-        assert catalog.reserve_texts(heir, [1]) == set()
-        assert catalog.reserve_texts(theirs, [1]) == {1}
+        assert catalog.reserve_texts(heir, [1], at=31.0) == set()
+        assert catalog.reserve_texts(theirs, [1], at=31.0) == {1}
         catalog.release(heir)
-        assert catalog.reserve_texts(theirs, [1]) == set()
+        assert catalog.reserve_texts(theirs, [1], at=31.0) == set()
+
+    def test_nobody_waits_for_the_dead(self, catalog: Catalog) -> None:
+        """The texts of a range whose holder is dead, or whose lease ran out, are free before it is taken over."""
+        generation = laid_out(catalog)
+        mine, theirs = claim(catalog, generation), claim(catalog, generation, OTHER, at=10.0)
+        catalog.reserve_texts(mine, [1, 2], at=10.0)
+        assert catalog.reserve_texts(theirs, [1], at=29.0) == {1}
+        assert catalog.reserve_texts(theirs, [1], at=29.0, dead=[mine.owner]) == set()
+        assert catalog.reserve_texts(theirs, [1, 2], at=31.0) == set()
+        assert catalog.reserve_texts(mine, [2, 3], at=32.0) == {2}  # not taken over: its own stay its own
+        assert catalog.reserve_texts(mine, [3], at=33.0) == set()
 
     def test_a_shared_budget(self, catalog: Catalog) -> None:
         """What all have paid for a generation counts, whoever pays; the call that would pass it is not written down."""

@@ -14,6 +14,7 @@ from regen.core.results import Explanation, Hit, Reranked, SearchResult
 
 SNIPPET_LENGTH = 240
 _SHOWN_KEYS = 6
+_MODES = {"hybrid": "hybrid: by vectors and by words, fused by rank", "keyword": "keyword: by words alone"}
 
 
 def search_lines(result: SearchResult, *, explain: bool = False, public_only: bool = False) -> Iterator[Text]:
@@ -60,10 +61,14 @@ def _explanation_lines(result: SearchResult) -> Iterator[Text]:
     explanation = result.explanation
     yield Text("")
     yield labelled("route", f"{explanation.route}, generation {result.generation}, space {result.space}")
+    if explanation.mode != "vector":
+        yield labelled("mode", _MODES.get(explanation.mode, explanation.mode))
     yield labelled("time", _times(explanation))
     rounds = counted(explanation.rounds, "round")
     yield labelled("candidates", f"{count(explanation.candidates)} from the store in {rounds}")
     yield labelled("fence", f"dropped {_dropped(explanation.dropped)}" if explanation.dropped else "dropped nothing")
+    if explanation.fallback is not None:
+        yield labelled("fallback", explanation.fallback)
     if explanation.rerank is not None:
         yield labelled("rerank", _reranked(explanation.rerank))
 

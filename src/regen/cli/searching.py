@@ -15,7 +15,7 @@ from regen.errors import RegenError
 
 
 @verb
-def search(
+def search(  # noqa: PLR0913 - each is an option of the command line
     session: Session,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The question, in plain language.")],
     *,
@@ -42,6 +42,10 @@ def search(
     rerank: Annotated[
         bool, typer.Option("--rerank/--no-rerank", help="Use the configured reranker, or do not.")
     ] = True,
+    hybrid: Annotated[
+        bool, typer.Option("--hybrid", help="By meaning and by words, where the store has both: two lists fused.")
+    ] = False,
+    keyword: Annotated[bool, typer.Option("--keyword", help="By words alone; no model is asked.")] = False,
     unrestricted: Annotated[
         bool, typer.Option("--unrestricted", help="Search everything, whoever may see it.")
     ] = False,
@@ -52,6 +56,8 @@ def search(
 
     if unrestricted and as_who:
         raise UsageError("--unrestricted and --as do not go together", hint="say either who asks, or that nobody does")
+    if hybrid and keyword:
+        raise UsageError("--hybrid and --keyword do not go together", hint="--hybrid looks for the words too")
     conditions = parse_conditions(where or ())
     principals = UNRESTRICTED if unrestricted else as_who or None
     with session.index() as index:
@@ -59,7 +65,14 @@ def search(
             with suppress(RegenError):  # the search tells it
                 index.warm_reranker()
         result = index.search(
-            text, k, where=conditions, principals=principals, generation=generation, key=key, rerank=rerank
+            text,
+            k,
+            where=conditions,
+            principals=principals,
+            generation=generation,
+            key=key,
+            rerank=rerank,
+            mode="hybrid" if hybrid else "keyword" if keyword else "vector",
         )
     lines = search_lines(result, explain=explain, public_only=principals is None)
     session.answer(result.to_dict(explain=explain), lines)

@@ -146,7 +146,7 @@ class Explanation:
 
     ``fallback`` tells why another way than the route's own was taken, None where it was not. ``rerank`` is what
     reranking did, None where none is configured or wanted. ``rescored`` is how many hits of the live generation the new
-    model has scored for a merged list.
+    model has scored for a merged list. ``mode`` is by what was searched: vector, words (keyword) or both (hybrid).
     """
 
     route: str
@@ -159,6 +159,7 @@ class Explanation:
     fallback: str | None = None
     rerank: Reranked | None = None
     rescored: int = 0
+    mode: str = "vector"
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from regen.core.documents import Principal, Unrestricted, digest
 from regen.core.filters import Filter, parse_filter
@@ -14,7 +14,8 @@ from regen.core.results import SearchResult
 from regen.errors import CollectionMissing, ConfigError, NotFound, RegenError
 from regen.ports import Embedder, Store, Vector
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation, Route
-from regen.ports.rollouts import LoggedQuery, Rollout
+from regen.ports.keywords import SEARCH_MODES, SearchMode
+from regen.ports.rollouts import LoggedQuery, Rollout, RouteKind
 from regen.serving.querylog import QueryLog
 from regen.serving.routes import ROUTES, Answered, Serving
 from regen.serving.search import FenceReader, Query, answer, check_own_vector, embed_query
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from regen.serving.rescoring import Rescoring
 
 SearchText = str | Sequence[float] | Vector
+BY_VECTORS: Final[frozenset[RouteKind]] = frozenset({"dual", "rolling", "on_read", "bridge"})
+"""Routes that work on the scores of two models, or on their vectors. Words have neither, and what fused ranks make is
+no such score: meanwhile the live generation, which is complete, answers searches that look for words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Asked:
     """What a caller asked, checked and parsed. ``key`` names the caller, whom a rollout treats alike each time.
 
     ``rerank`` says whether a configured reranker may order the hits. Where it does, ``k`` is how many candidates are
-    asked for, and ``wanted`` how many hits the caller gets of them.
+    asked for, and ``wanted`` how many hits the caller gets of them. ``mode`` says by what is searched.
     """
 
     query: SearchText
@@ -44,6 +48,7 @@ class Asked:
     key: str | None = None
     rerank: bool = True
     wanted: int | None = None
+    mode: SearchMode = "vector"
 
 
 def ask(  # noqa: PLR0917 - the facade's keywords, in its order
@@ -56,13 +61,18 @@ def ask(  # noqa: PLR0917 - the facade's keywords, in its order
     key: str | None = None,
     *,
     rerank: bool = True,
+    mode: SearchMode = "vector",
 ) -> Asked:
     """A caller's arguments as a question. Raises ConfigError."""
     if k < 1:
         raise ConfigError(f"k is {k}", hint="ask for at least one hit")
+    if mode not in SEARCH_MODES:
+        raise ConfigError(f"search mode {mode!r}", hint=f"valid are {', '.join(SEARCH_MODES)}")
+    if mode != "vector" and not isinstance(query, str):
+        raise ConfigError(f"{mode} search looks for words, and the query is a vector", hint="ask with a text")
     if not isinstance(principals, Unrestricted):
         principals = frozenset([principals] if isinstance(principals, str) else principals or ())
-    return Asked(query, k, parse_filter(where), principals, generation, space, key, rerank)
+    return Asked(query, k, parse_filter(where), principals, generation, space, key, rerank, mode=mode)
 
 
 @dataclass(slots=True)
@@ -102,7 +112,10 @@ class ReadSide:
         while True:
             route = self.catalog.route(self.alias)
             rollout = self._under_way(asked, route) if counted else None
-            result = self._one(asked, route) if rollout is None else self._routed(asked, route, rollout)
+            if rollout is not None and asked.mode != "vector" and rollout.kind in BY_VECTORS:
+                result = self._live_alone(asked, route, rollout)
+            else:
+                result = self._one(asked, route) if rollout is None else self._routed(asked, route, rollout)
             if result is not None:
                 break  # else a generation was given up while the search was under way: its successor answers
         if counted:
@@ -149,7 +162,10 @@ class ReadSide:
         to more than the catalog does.
         """
         started = time.perf_counter()
-        if isinstance(asked.query, str):
+        vector: Vector | None
+        if asked.mode == "keyword":
+            vector = None
+        elif isinstance(asked.query, str):
             vector = embed_query(asked.query, target.recipe, self.embedder_for(target))
         else:
             vector = check_own_vector(asked.query, asked.space, target.recipe)
@@ -159,7 +175,7 @@ class ReadSide:
     def answer_vector(
         self,
         asked: Asked,
-        vector: Vector,
+        vector: Vector | None,
         target: Generation,
         route: Route,
         name: str,
@@ -168,8 +184,11 @@ class ReadSide:
         enough: int | None = None,
         facts: FenceReader | None = None,
     ) -> SearchResult | None:
-        """One generation's answer to a vector of its space; as ``answer``."""
-        query = Query(vector, asked.k, asked.where, asked.principals, embed_ms, route.restricted, route.drops, enough)
+        """One generation's answer to a vector of its space (None: to the words alone); as ``answer``."""
+        words = str(asked.query) if asked.mode != "vector" else None
+        query = Query(
+            vector, asked.k, asked.where, asked.principals, embed_ms, route.restricted, route.drops, enough, words
+        )
         try:
             result = answer(query, target, self.store_of(target), facts or self.catalog, name)
         except CollectionMissing:
@@ -178,6 +197,14 @@ class ReadSide:
             raise
         gone = result.explanation.dropped.get("superseded") and self._is_gone(target)
         return None if gone else result
+
+    def _live_alone(self, asked: Asked, route: Route, rollout: Rollout) -> SearchResult | None:
+        """The live generation's answer, in place of a route that needs two models' scores; it says so (I10)."""
+        result = self._one(asked, route)
+        if result is None:
+            return None
+        told = f"{asked.mode} search is answered by generation {result.generation} alone: {rollout.kind} needs vectors"
+        return replace(result, explanation=replace(result.explanation, fallback=told))
 
     # ── two generations ─────────────────────────────────────────────────────────────────────────────────────
 

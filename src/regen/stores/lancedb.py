@@ -55,6 +55,7 @@ from regen.stores.lancedb_layout import (
 from regen.stores.lancedb_search import best
 from regen.stores.lancedb_upkeep import IndexSettings, maintain
 from regen.stores.lancedb_vectors import decoded, index_bytes, vector_bytes
+from regen.stores.lancedb_words import best_by_words
 
 _SCHEME: Final = "lancedb://"
 _IDS_A_STATEMENT: Final = 5_000
@@ -218,12 +219,27 @@ class LanceStore:
         handle = self._open(collection)
         with self._reading(collection):
             query = checked_query(collection, vector, handle.layout.dimensions)
-            if any(clause.key not in handle.layout.fields for clause in where):
-                _refresh(collection, handle)  # another process may have added the field
-            condition = predicate(where, handle.layout.fields, principals)
+            condition = _condition(collection, handle, where, principals)
             if condition == NOTHING or k < 1:
                 return []
             return best(handle.table, handle.layout, handle.index, query, k, condition)
+
+    def search_words(
+        self,
+        collection: str,
+        query: str,
+        k: int,
+        *,
+        where: Filter = (),
+        principals: frozenset[Principal] | Unrestricted | None = None,
+    ) -> list[StoreHit]:
+        """The k best points by the words of their texts. The first such search of a collection makes its index."""
+        handle = self._open(collection)
+        with self._reading(collection):
+            condition = _condition(collection, handle, where, principals)
+            if condition == NOTHING or k < 1:
+                return []
+            return best_by_words(handle.table, query, k, condition)
 
     # ── powers ──
 
@@ -333,6 +349,15 @@ def _rows(collection: str, handle: _Handle, points: Points) -> pa.Table | None:
     if new := missing_audit(handle.layout, points.payload.audit):
         _add_columns(collection, handle, new)
     return points_table(points, handle.layout)
+
+
+def _condition(
+    collection: str, handle: _Handle, where: Filter, principals: frozenset[Principal] | Unrestricted | None
+) -> str | None:
+    """What narrows a search; NOTHING when no point can satisfy it."""
+    if any(clause.key not in handle.layout.fields for clause in where):
+        _refresh(collection, handle)  # another process may have added the field
+    return predicate(where, handle.layout.fields, principals)
 
 
 def _refresh(collection: str, handle: _Handle) -> None:

@@ -16,7 +16,7 @@ from regen.stores.lancedb_layout import Layout
 from regen.stores.lancedb_upkeep import ALL_PARTITIONS, IndexSettings
 from regen.stores.lancedb_vectors import CANDIDATES_A_HIT, MIN_CANDIDATES, cosine_with_signs, decoded, packed
 
-_HIT_COLUMNS: Final = ["id", "chunk_id", "token", "doc_id", "text"]
+HIT_COLUMNS: Final = ["id", "chunk_id", "token", "doc_id", "text"]
 _AT_ZERO_DISTANCE: Final[dict[Metric, float]] = {"cosine": 1.0, "dot": 1.0, "l2": 0.0}
 """Lance reports 1 - cosine, 1 - inner product and squared L2; the score is this constant minus the distance."""
 
@@ -27,11 +27,11 @@ def best(
     """The k best points that satisfy the condition, best first."""
     if layout.precision == "binary":
         return _best_of_signs(table, layout, query, k, condition)
-    search = _search(table, query).distance_type(layout.metric).select([*_HIT_COLUMNS, "_distance"]).limit(k)
+    search = _search(table, query).distance_type(layout.metric).select([*HIT_COLUMNS, "_distance"]).limit(k)
     search = search.nprobes(ALL_PARTITIONS).refine_factor(index.refine).ef(max(index.ef, 2 * index.refine * k))
     found = _run(search, table, condition)
     top = _AT_ZERO_DISTANCE[layout.metric]
-    return _hits(found, [top - distance for distance in found.column("_distance").to_pylist()])
+    return hits_of(found, [top - distance for distance in found.column("_distance").to_pylist()])
 
 
 def _best_of_signs(table: Table, layout: Layout, query: Vector, k: int, condition: str | None) -> list[StoreHit]:
@@ -40,11 +40,11 @@ def _best_of_signs(table: Table, layout: Layout, query: Vector, k: int, conditio
         return []  # the cosine with a zero vector is undefined
     hamming: Any = "hamming"  # LanceDB knows it, its annotation does not
     search = _search(table, packed(query)).distance_type(hamming)
-    search = search.select(["vector", *_HIT_COLUMNS, "_distance"]).limit(max(MIN_CANDIDATES, CANDIDATES_A_HIT * k))
+    search = search.select(["vector", *HIT_COLUMNS, "_distance"]).limit(max(MIN_CANDIDATES, CANDIDATES_A_HIT * k))
     found = _run(search, table, condition)
     scores = cosine_with_signs(query, decoded(found.column("vector"), layout.dimensions, "binary"))
     order = np.argsort(-scores, kind="stable")[:k]
-    return _hits(found.select(_HIT_COLUMNS).take(pa.array(order)), scores[order].tolist())
+    return hits_of(found.select(HIT_COLUMNS).take(pa.array(order)), scores[order].tolist())
 
 
 def _search(table: Table, query: Vector | NDArray[np.uint8]) -> LanceVectorQueryBuilder:
@@ -63,8 +63,9 @@ def _run(search: LanceVectorQueryBuilder, table: Table, condition: str | None) -
     return rows
 
 
-def _hits(found: pa.Table, scores: list[float]) -> list[StoreHit]:
-    columns = [found.column(name).to_pylist() for name in _HIT_COLUMNS]
+def hits_of(found: pa.Table, scores: list[float]) -> list[StoreHit]:
+    """Rows of ``HIT_COLUMNS`` as hits."""
+    columns = [found.column(name).to_pylist() for name in HIT_COLUMNS]
     return [
         StoreHit(point_id, score, chunk_id, token, doc_id, text)
         for point_id, chunk_id, token, doc_id, text, score in zip(*columns, scores, strict=True)

@@ -35,6 +35,8 @@ _MANY_FRAGMENTS: Final = 32
 _MANY_OLD_VERSIONS: Final = 64
 _MUCH_DELETED: Final = 0.2
 _MANY_SEGMENTS: Final = 8
+_MANY_UNINDEXED_TEXTS: Final = 1_000
+"""Texts that the index of words does not hold are read beside it: so many take 40 ms a search."""
 _PARTITION_ROWS: Final = 100_000
 """Points of one graph: building it needs memory for all of them at once, so the memory is that of one partition."""
 ALL_PARTITIONS: Final = 10_000
@@ -76,7 +78,8 @@ def maintain(table: Table, layout: Layout, *, force: bool) -> list[str]:
 
     Each step is one commit of its own: killed between two, the table is whole and the next call goes on.
     """
-    return [done for done in (_compact(table, force=force), _index(table, layout, force=force)) if done]
+    steps = _compact(table, force=force), _index(table, layout, force=force), _words(table, force=force)
+    return [done for done in steps if done]
 
 
 def _compact(table: Table, *, force: bool) -> str | None:
@@ -117,12 +120,24 @@ def _index(table: Table, layout: Layout, *, force: bool) -> str | None:
         _build(table, layout, settings)
         return f"rebuilt the vector index over {rows} points, of which {unindexed} were not in it"
     if unindexed >= settings.min_rows // 5 or (force and unindexed):
-        removable_age = _superseded(table.list_versions(), _KEEP)[
-            1
-        ]  # optimize always removes; its default is too young
-        retried(lambda: table.optimize(cleanup_older_than=removable_age))
+        _optimize_indexes(table)
         return f"added {unindexed} points to the vector index"
     return None
+
+
+def _words(table: Table, *, force: bool) -> str | None:
+    """Keep the index of words, if somebody has searched by words: else there is none."""
+    found = index_of(table, "text")
+    unindexed = 0 if found is None else found.num_unindexed_rows or 0
+    if not unindexed or (unindexed < _MANY_UNINDEXED_TEXTS and not force):
+        return None
+    _optimize_indexes(table)
+    return f"added {unindexed} points to the index of words"
+
+
+def _optimize_indexes(table: Table) -> None:
+    removable_age = _superseded(table.list_versions(), _KEEP)[1]  # optimize always removes; its default is too young
+    retried(lambda: table.optimize(cleanup_older_than=removable_age))
 
 
 def _build(table: Table, layout: Layout, settings: IndexSettings) -> None:
@@ -137,4 +152,9 @@ def _build(table: Table, layout: Layout, settings: IndexSettings) -> None:
 
 def vector_index(table: Table) -> IndexConfig | None:
     """What LanceDB says of the table's vector index; None when there is none."""
-    return next((index for index in table.list_indices() if list(index.columns) == ["vector"]), None)
+    return index_of(table, "vector")
+
+
+def index_of(table: Table, column: str) -> IndexConfig | None:
+    """What LanceDB says of the index of one column; None when there is none."""
+    return next((index for index in table.list_indices() if list(index.columns) == [column]), None)

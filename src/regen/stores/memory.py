@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock, RLock
 from typing import Any, ClassVar, Final, TypeAlias
@@ -17,6 +17,7 @@ from regen.core.recipe import Metric, Precision
 from regen.errors import CollectionMissing, ConfigError, StoreError
 from regen.ports import CollectionSpec, FieldKind, Payload, Points, StoredPayload, StoreHit, Vector, Vectors
 from regen.stores.batches import checked_points, checked_query
+from regen.stores.memory_words import bm25
 
 _SCHEME: Final = "memory://"
 _FIRST_ROWS: Final = 1024
@@ -101,6 +102,19 @@ class MemoryStore:
             found = self._find(collection)
             query = checked_query(collection, vector, found.dimensions)
             return found.best(query, k, where, principals or frozenset())
+
+    def search_words(
+        self,
+        collection: str,
+        query: str,
+        k: int,
+        *,
+        where: Filter = (),
+        principals: frozenset[Principal] | Unrestricted | None = None,
+    ) -> list[StoreHit]:
+        """The k best points by the words of their texts, by BM25 over all points that may be found."""
+        with self._lock:
+            return self._find(collection).best_by_words(query, k, where, principals or frozenset())
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The points that exist, with copies of their vectors."""
@@ -237,16 +251,28 @@ class _Collection:
     def best(
         self, query: Vector, k: int, where: Filter, principals: frozenset[Principal] | Unrestricted
     ) -> list[StoreHit]:
-        clauses = tuple(clause for clause in where if clause.key in self.fields)
         scores = self._scores(query)
+        passes = self._passing(where, principals)
         hits: list[StoreHit] = []
         for row in np.argsort(-scores, kind="stable"):
             if len(hits) >= k or scores[row] == -np.inf:
                 break
-            entry = self.entries[row]
-            if may_see(entry.access, principals) and matches(clauses, entry.metadata):
+            if passes(self.entries[row]):
                 hits.append(self._hit(row, float(scores[row])))
         return hits
+
+    def best_by_words(
+        self, query: str, k: int, where: Filter, principals: frozenset[Principal] | Unrestricted
+    ) -> list[StoreHit]:
+        rows = list(self.rows.values())
+        scores = bm25(query, [self.entries[row].text for row in rows])
+        passes = self._passing(where, principals)
+        found = [(row, score) for row, score in zip(rows, scores, strict=True) if score and passes(self.entries[row])]
+        return [self._hit(row, score) for row, score in sorted(found, key=lambda one: -one[1])[: max(k, 0)]]
+
+    def _passing(self, where: Filter, principals: frozenset[Principal] | Unrestricted) -> Callable[[_Entry], bool]:
+        clauses = tuple(clause for clause in where if clause.key in self.fields)
+        return lambda entry: may_see(entry.access, principals) and matches(clauses, entry.metadata)
 
     def read(self, ids: Sequence[str]) -> Payload:
         entries = [self.entries[self.rows[point_id]] for point_id in ids]

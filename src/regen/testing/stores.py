@@ -26,6 +26,7 @@ from regen.ports import Store
 from regen.testing.store_cases import StoreHooks
 from regen.testing.store_crashes import CrashCases
 from regen.testing.store_filters import FilterCases
+from regen.testing.store_keywords import KeywordStoreCases
 from regen.testing.store_powers import (
     AliasStoreCases,
     FieldStoreCases,
@@ -52,6 +53,7 @@ class StoreConformance(
     PayloadStoreCases,
     FieldStoreCases,
     AliasStoreCases,
+    KeywordStoreCases,
     MaintainedStoreCases,
     TransactionalStoreCases,
     HandleCases,

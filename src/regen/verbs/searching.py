@@ -10,6 +10,7 @@ from regen.core.results import RerankStats, SearchResult
 from regen.errors import ConfigError
 from regen.ports import Vector
 from regen.ports.catalog import Catalog
+from regen.ports.keywords import SearchMode
 from regen.serving.reading import ReadSide, ask
 
 if TYPE_CHECKING:
@@ -41,15 +42,19 @@ class SearchVerbs:
         space: str | None = None,
         key: str | None = None,
         rerank: bool = True,
+        mode: SearchMode = "vector",
     ) -> SearchResult:
         """The k best chunks for a text, or for a vector of the given ``space``.
+
+        ``mode`` is "vector", "keyword" (by the words of the text) or "hybrid": both lists, fused by rank, where the
+        store searches by words (:class:`~regen.ports.keywords.KeywordStore`); else ConfigError.
 
         ``key`` names the caller (a user, a session): during a rollout the same side always answers the same caller.
         ``rerank=False`` leaves a configured reranker out.
 
         Without ``principals`` public documents only. Raises NotFound before the first sync, SpaceMismatch, ConfigError.
         """
-        return self._reader.search(ask(query, k, where, principals, generation, space, key, rerank=rerank))
+        return self._reader.search(ask(query, k, where, principals, generation, space, key, rerank=rerank, mode=mode))
 
     def flag(self, ids: Iterable[str], *, flagged: bool = True) -> int:
         """Mark documents as high value or badly found: a backfill takes them before the rest. How many are known."""

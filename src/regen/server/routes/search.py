@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from regen.core.results import Explanation, Hit, SearchResult
+from regen.ports.keywords import SearchMode
 from regen.server.access import Caller, require
 from regen.server.problems import responses
 from regen.server.service import Served, Service
@@ -21,7 +22,7 @@ MOST_HITS = 1_000
 
 
 class SearchRequest(BaseModel):
-    """A question: a text, or a vector of the named ``space``.
+    """A question: a text, or a vector of the named ``space``. ``mode`` says whether words count, too or alone.
 
     ``key`` names the caller to a rollout, which treats one alike. ``principals`` may be named by callers with the scope
     act_as only; everybody else searches as what their key or token says.
@@ -37,6 +38,7 @@ class SearchRequest(BaseModel):
     generation: int | None = None
     key: str | None = Field(default=None, max_length=1_000)
     rerank: bool = True
+    mode: SearchMode = "vector"
     explain: bool = False
     principals: list[str] | None = Field(default=None, max_length=1_000)
 
@@ -82,6 +84,7 @@ def answer(service: Service, caller: Caller, asked: SearchRequest) -> SearchResu
             space=asked.space,
             key=asked.key,
             rerank=asked.rerank,
+            mode=asked.mode,
         )
         searched(result)
         note_stages(result)

@@ -13,6 +13,19 @@ from regen.cli.session import Session
 from regen.cli.verb import verb
 from regen.errors import RegenError
 
+AsWho = Annotated[
+    list[str] | None,
+    typer.Option("--as", metavar="WHO", help="Search as this principal (repeatable). Without it: public only."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="COND",
+        help="lang=en, 'year>=2020', 'lang in en,de', draft (present), !draft (absent). Repeatable, joined by AND.",
+    ),
+]
+
 
 @verb
 def search(  # noqa: PLR0913 - each is an option of the command line
@@ -20,18 +33,8 @@ def search(  # noqa: PLR0913 - each is an option of the command line
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The question, in plain language.")],
     *,
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="How many hits.")] = 10,
-    as_who: Annotated[
-        list[str] | None,
-        typer.Option("--as", metavar="WHO", help="Search as this principal (repeatable). Without it: public only."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="COND",
-            help="lang=en, 'year>=2020', 'lang in en,de', draft (present), !draft (absent). Repeatable, joined by AND.",
-        ),
-    ] = None,
+    as_who: AsWho = None,
+    where: Where = None,
     generation: Annotated[
         int | None, typer.Option("--generation", "-g", metavar="G", help="This generation, not the live one.")
     ] = None,

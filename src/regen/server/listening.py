@@ -49,23 +49,31 @@ def listen(
             timeout_graceful_shutdown=round(settings.stop_within),
         ),
         lambda: on_listening(told, [OPEN] if is_open else []),
+        service.wind_down,
     )
     with bound:
         server.run(sockets=[bound])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it has begun to listen."""
+    """uvicorn's server, which tells when it has begun to listen, and when it begins to end."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_started: Callable[[], None], on_stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._on_started = on_started
+        self._on_started, self._on_stopping = on_started, on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
         if self.started:
             self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let what waits answer now, and what streams end: connections are waited for before the application ends."""
+        self._on_stopping()
+        await super().shutdown(sockets)
 
 
 def _bind(settings: ServerSettings) -> socket.socket:

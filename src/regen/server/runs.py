@@ -61,11 +61,14 @@ class Runs:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, within: float) -> None:
-        """Let runs stop at their next progress and wait for the next server. Idempotent."""
+    def end(self) -> None:
+        """Let runs stop at their next progress and wait for the next server."""
         self._stop.set()
         for _ in range(WORKERS):
             self._wanted.release()
+
+    def join(self, within: float) -> None:
+        """Wait for that."""
         deadline = time.monotonic() + within
         for thread in self._threads:
             if thread.is_alive():

@@ -37,7 +37,7 @@ class Service:
         self.follower = Follower(index, self.metrics.catch_up_failed, self.metrics.collector.feed)
         self.runs = Runs(index, self.metrics.run_ended)
         self.scheduler = Scheduler(index, self.metrics.collector.feed)
-        self._stop = threading.Event()
+        self._stop, self._ends_at = threading.Event(), float("inf")
         self._sweeper = threading.Thread(target=self._sweep, name="regen-sweeper", daemon=True)
 
     def start(self) -> None:
@@ -49,14 +49,22 @@ class Service:
         self.scheduler.start()
         self._sweeper.start()
 
+    def wind_down(self) -> None:
+        """Begin to end: requests that wait answer as it stands, streams end, runs stop at their next progress."""
+        self._ends_at = min(self._ends_at, time.monotonic() + self.settings.stop_within)
+        self._stop.set()
+        self.scheduler.end()
+        self.runs.end()
+
     def stop(self) -> None:
         """End it, within the time that the settings give. Idempotent."""
-        self._stop.set()
-        deadline = time.monotonic() + self.settings.stop_within
-        self.scheduler.end()
-        self.follower.stop(self.settings.stop_within)
-        self.runs.stop(max(0.0, deadline - time.monotonic()))
-        self.scheduler.join(max(0.0, deadline - time.monotonic()))
+        self.wind_down()
+        self.follower.stop(self._left())
+        self.runs.join(self._left())
+        self.scheduler.join(self._left())
+
+    def _left(self) -> float:
+        return max(0.0, self._ends_at - time.monotonic())
 
     @property
     def stopping(self) -> bool:

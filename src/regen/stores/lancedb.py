@@ -8,6 +8,10 @@ would let such duplicates in, and saves 10 ms per thousand ids at 100,000 points
 
 from __future__ import annotations
 
+from regen.stores.lancedb_lean import put_off
+
+put_off()
+
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

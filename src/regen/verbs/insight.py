@@ -118,6 +118,7 @@ class InsightVerbs:
             route.live,
             route.version,
             route.rollout_version,
+            *((alert.key, alert.resolved_at) for alert in self._catalog.alerts(self.alias)),
             *((item.number, item.state, item.watermark, item.paused) for item in items),
             *filled,
         )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import Request
 
-from regen.config.server import ServerSettings
+from regen.config.server import JwtSettings, ServerSettings
 from regen.errors import ConfigError
 from regen.index import Index
 from regen.server.access.addresses import is_loopback
@@ -15,7 +15,9 @@ from regen.server.access.caller import Caller, Unauthenticated, open_caller
 from regen.server.access.keyring import KeyRing, caller_of
 from regen.server.access.rates import RateLimits
 from regen.server.access.sessions import CSRF_HEADER, Session, Sessions
-from regen.server.access.tokens import Tokens
+
+if TYPE_CHECKING:
+    from regen.server.access.tokens import Tokens
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 IN_PROCESS: Final = "testclient"
@@ -28,7 +30,7 @@ class Doorkeeper:
     def __init__(self, index: Index, settings: ServerSettings, root: Path) -> None:
         self._settings = settings
         self.keys = KeyRing(index)
-        self.tokens = None if settings.jwt is None else Tokens(settings.jwt, root)
+        self.tokens = None if settings.jwt is None else _tokens_of(settings.jwt, root)
         self.sessions = Sessions(settings.session)
         self.limits = RateLimits()
 
@@ -84,6 +86,12 @@ class Doorkeeper:
         if request.method not in READING and not request.url.path.startswith("/console"):
             session.require_csrf(request.headers.get(CSRF_HEADER))
         return caller_of(key), key.per_second
+
+
+def _tokens_of(settings: JwtSettings, root: Path) -> Tokens:
+    from regen.server.access.tokens import Tokens  # noqa: PLC0415 - brings cryptography, which few servers need
+
+    return Tokens(settings, root)
 
 
 def _address(request: Request) -> str:

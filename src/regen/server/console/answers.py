@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from regen.core.alarms import Alert
+from regen.core.freshness import SourceStatus
 from regen.core.results import Freshness, StatusReport
 from regen.evaluation.wording import dollars, score
 from regen.ports.insight import Searchable, Spent
@@ -14,8 +16,6 @@ from regen.server.console import trends, words
 from regen.server.console.trends import Drawn, Window
 
 Tone: TypeAlias = Literal["good", "bad", "unsure", "plain"]
-LATE: Final = 300.0
-"""Seconds after which a change that waits is no longer a matter of course."""
 OLD: Final = 14 * words.DAY
 """Seconds after which an evaluation tells little of today."""
 
@@ -44,37 +44,77 @@ class Answer:
     link: tuple[str, str] | None = None
 
 
-def is_it_fresh(report: StatusReport, changes: Sequence[Searchable], window: Window) -> Answer:
-    """Whether every change can be found."""
+def is_it_fresh(
+    report: StatusReport, changes: Sequence[Searchable], window: Window, loaded_at: float | None = None
+) -> Answer:
+    """Whether every change can be found, as soon as regen.yaml asks for. ``loaded_at``: what is live was complete."""
     found = report.freshness
     tone, headline, detail = _freshness(report, found)
     times = found.source_to_searchable_seconds
+    allowed = _strictest(found.sources)
     figures = [
         Figure("waiting", f"{found.pending:,}", tone="unsure" if found.pending else ""),
         Figure("oldest", words.duration(found.oldest_pending_seconds) if found.pending else "–"),
-        Figure("p50", words.duration(times.p50)),
-        Figure("p99", words.duration(times.p99)),
+        *(
+            Figure(name, words.duration(getattr(times, name)), f"of {words.duration(allowed[name])}")
+            if name in allowed
+            else Figure(name, words.duration(getattr(times, name)))
+            for name in ("p50", "p95", "p99")
+            if name in allowed or name != "p95"
+        ),
     ]
     link = ("/console/letters", "Look at them") if found.failed else None
-    return Answer("fresh", "Fresh?", tone, headline, detail, figures, trends.freshness(changes, window), link)
+    chart = trends.freshness(changes, window, report.live, loaded_at)
+    return Answer("fresh", "Fresh?", tone, headline, detail, figures, chart, link)
+
+
+def _strictest(sources: Sequence[SourceStatus]) -> dict[str, float]:
+    """The shortest time that any source's target allows, by percentile."""
+    found: dict[str, float] = {}
+    for source in sources:
+        for name, seconds in (source.target or {}).items():
+            found[name] = min(seconds, found.get(name, seconds))
+    return found
 
 
 def _freshness(report: StatusReport, found: Freshness) -> tuple[Tone, str, str]:
+    late = [source for source in found.sources if source.missed]
+    failing = standing(report.alerts, "job")
     if report.live is None:
         return "unsure", "Nothing can be searched yet", "The first sync makes generation 1 and lets it answer."
     if found.failed:
         told = f"{words.plural(found.failed, 'document')} could not be processed"
         return "bad", told, "What was searchable before stays so; all the others go on."
+    if late:
+        told = "; ".join(f"{source.name}: {source.missed}" for source in late)
+        return "bad", "Not as fresh as it must be", f"{told[0].upper()}{told[1:]}."
+    if failing:
+        told = f"{subject_of(failing[0])}: {failing[0].detail}"
+        return "bad", f"{words.plural(len(failing), 'job')} cannot be done", told
     if found.pending:
-        oldest = words.duration(found.oldest_pending_seconds)
-        told = f"{words.plural(found.pending, 'change')} {'waits' if found.pending == 1 else 'wait'}"
-        late = found.oldest_pending_seconds > LATE
-        stale = f"{words.plural(found.stale, 'document')} searchable in an older revision. " if found.stale else ""
-        return "bad" if late else "unsure", told, f"The oldest is {oldest} old. {stale}A sync brings them."
+        return _waiting(found)
     if found.deleted_still_present:
         told = f"{words.plural(found.deleted_still_present, 'deleted document')} still in the store"
         return "unsure", "Every change is searchable", f"{told}; the fence keeps them from every search."
     return "good", "Every change is searchable", f"{words.plural(report.documents, 'document')}, none waiting."
+
+
+def _waiting(found: Freshness) -> tuple[Tone, str, str]:
+    told = f"{words.plural(found.pending, 'change')} {'waits' if found.pending == 1 else 'wait'}"
+    stale = f"{words.plural(found.stale, 'document')} searchable in an older revision. " if found.stale else ""
+    bound = "" if _strictest(found.sources) else " No target says how long one may: `freshness: {p99: 5s}`."
+    oldest = words.duration(found.oldest_pending_seconds)
+    return "unsure", told, f"The oldest is {oldest} old. {stale}A sync brings them.{bound}"
+
+
+def subject_of(alert: Alert) -> str:
+    """What an alarm is about: a measure, a check, a source, a job."""
+    return alert.key.removeprefix(f"{alert.kind} ")
+
+
+def standing(alerts: Sequence[Alert], *kinds: str) -> list[Alert]:
+    """The alarms of some kinds that are on."""
+    return [alert for alert in alerts if alert.resolved_at is None and alert.kind in kinds]
 
 
 def is_it_right(report: StatusReport, kept: Sequence[KeptEvaluation], window: Window, now: float) -> Answer:
@@ -97,8 +137,9 @@ def leading(result: Mapping[str, Any]) -> str | None:
 
 
 def _quality(report: StatusReport, newest: KeptEvaluation | None, now: float) -> tuple[Tone, str, str]:
-    if report.alarms:
-        return "bad", f"{words.plural(len(report.alarms), 'alarm')} about what is live", report.alarms[0]
+    raised = [f"{subject_of(alert)}: {alert.detail}" for alert in standing(report.alerts, "floor", "check")]
+    if wrong := [*raised, *unraised(report)]:
+        return "bad", f"{words.plural(len(wrong), 'alarm')} about what is live", wrong[0]
     if report.live is None:
         return "unsure", "Nothing to measure yet", "Quality is measured once something answers."
     if newest is None:
@@ -111,6 +152,18 @@ def _quality(report: StatusReport, newest: KeptEvaluation | None, now: float) ->
     if now - newest.evaluated_at > OLD:
         return "unsure", f"{measure} was {value}", f"Measured {when}: too long ago to tell of today."
     return "good", f"{measure} is {value}", f"Measured {when}; nothing since raised an alarm."
+
+
+def unraised(report: StatusReport) -> list[str]:
+    """What the newest evaluation found wrong and no alarm was raised about: nothing watches, or not yet."""
+    known = tuple(_as_evaluated(alert) for alert in standing(report.alerts, "floor", "check"))
+    return [text for text in report.alarms if not text.startswith(known)]
+
+
+def _as_evaluated(alert: Alert) -> str:
+    """How the text about the same thing begins in an evaluation's alarms."""
+    subject = subject_of(alert)
+    return f"{subject}:" if alert.kind == "check" else f"{subject.replace(' (', ' on ', 1).removesuffix(')')} is "
 
 
 def _quality_figures(result: Mapping[str, Any]) -> list[Figure]:

@@ -6,14 +6,16 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from regen.evaluation.rollout import Analysis, RolloutState
-from regen.evaluation.trail import Look, looks
 from regen.ports.rollouts import Rollout
 from regen.server.console import charts, words
 from regen.server.console.charts import Frame
 from regen.server.console.trends import Drawn
+
+if TYPE_CHECKING:
+    from regen.evaluation.rollout import Analysis, RolloutState
+    from regen.evaluation.trail import Look
 
 HEIGHT: Final = 120.0
 _BOUND: Final = re.compile(r"(\w+)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)")
@@ -41,12 +43,21 @@ class WeightStep:
 
 def narrowed(rollout: Rollout, now: float) -> list[Narrowed]:
     """A drawing for every uncertain name of the rollout's conditions."""
-    if "rollout" not in rollout.state:
+    from regen.evaluation.trail import looks  # noqa: PLC0415 - statistics: heavy, and no page but a rollout's needs them
+
+    state = state_of(rollout)
+    if state is None:
         return []
-    state = RolloutState.from_dict(rollout.state["rollout"])
     seen = looks(rollout.state)
     names = [name for name in state.values() if state.analysis.resolved(name) not in EXACT]
     return [_narrowed(name, state, seen, rollout, now) for name in names]
+
+
+def state_of(rollout: Rollout) -> RolloutState | None:
+    """What a rollout has learned; None for one that compares nothing."""
+    from regen.evaluation.rollout import RolloutState  # noqa: PLC0415 - likewise
+
+    return RolloutState.from_dict(rollout.state["rollout"]) if "rollout" in rollout.state else None
 
 
 def _narrowed(name: str, state: RolloutState, seen: Sequence[Look], rollout: Rollout, now: float) -> Narrowed:
@@ -105,9 +116,9 @@ def bounds_of(analysis: Analysis, name: str) -> list[tuple[str, str, float]]:
 
 def weight_steps(rollout: Rollout) -> list[WeightStep]:
     """The weights that a rollout goes through."""
-    if "rollout" not in rollout.state:
+    state = state_of(rollout)
+    if state is None:
         return []
-    state = RolloutState.from_dict(rollout.state["rollout"])
     over = rollout.status == "succeeded"
     return [
         WeightStep(weight, "done" if over or at < state.step else "now" if at == state.step else "later")

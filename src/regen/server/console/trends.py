@@ -67,9 +67,17 @@ class Drawn:
     empty: str = ""
 
 
-def freshness(changes: Sequence[Searchable], over: Window) -> Drawn:
-    """How long changes took to become searchable: the 95th percentile of each part of the window, on a log scale."""
+def freshness(
+    changes: Sequence[Searchable], over: Window, live: int | None = None, loaded_at: float | None = None
+) -> Drawn:
+    """How long changes took to become searchable: the 95th percentile of each part of the window, on a log scale.
+
+    What a generation was filled with is no change: ``loaded_at`` is when the one that is ``live`` was complete.
+    """
     title = "from source to searchable, p95"
+    if not changes and live is not None and loaded_at is not None and loaded_at >= over.since:
+        filled = f"Generation {live} was complete {words.ago(loaded_at, over.until)}"
+        return Drawn(title, empty=f"{filled}; no change was made since.")
     if not changes:
         return Drawn(title, empty=f"No change was made in the last {over.told}.")
     step = over.seconds / BUCKETS

@@ -183,7 +183,10 @@ class _Change:
 
 
 async def searchable(service: Service, revision: int, timeout: float) -> bool:
-    """Whether everything up to a revision is searchable, now or within the time. No thread waits meanwhile."""
+    """Whether everything up to a revision is searchable, now or within the time. No thread waits meanwhile.
+
+    When the server ends, nobody is kept waiting: the next one tells more.
+    """
     follower = service.follower
     deadline, look_at = time.monotonic() + timeout, 0.0
     while follower.backlog.live < revision:
@@ -192,7 +195,7 @@ async def searchable(service: Service, revision: int, timeout: float) -> bool:
             await run_in_threadpool(follower.look)
             look_at = now + 1.0
             continue
-        if now >= deadline:
+        if now >= deadline or service.stopping:
             return False
         await asyncio.sleep(min(GLANCE, deadline - now))
     return True

@@ -253,11 +253,11 @@ async def begun(
 
 
 async def ended(service: Service, number: int, wait: float) -> RequestedRun:
-    """A run once it has ended, or after so many seconds. Raises NotFound."""
+    """A run once it has ended, or after so many seconds, or when the server ends. Raises NotFound."""
     deadline = time.monotonic() + wait
     while True:
         found = await run_in_threadpool(service.runs.get, number)
-        if found.finished_at is not None or time.monotonic() >= deadline:
+        if found.finished_at is not None or service.stopping or time.monotonic() >= deadline:
             return found
         await asyncio.sleep(min(GLANCE, max(0.0, deadline - time.monotonic())))
 

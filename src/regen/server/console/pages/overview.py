@@ -12,6 +12,7 @@ from starlette.responses import Response
 from regen.core.records import Backfill
 from regen.index import Index
 from regen.server.console import answers, charts, trends, words
+from regen.server.console.pages.generations import live_record
 from regen.server.console.visit import Reader
 
 router = APIRouter()
@@ -34,18 +35,21 @@ def overview(visit: Reader, window: str = "week") -> Response:
     report, over = index.status(), trends.window(window, now)
     spent = index.spent_since(over.since)
     budget = index.configuration()["limits"]["budget_usd"]
+    live = live_record(index)
     return visit.page(
         "overview.html.j2",
         "overview",
         live="pulse",
         answers=[
-            answers.is_it_fresh(report, index.searchable_since(over.since), over),
+            answers.is_it_fresh(report, index.searchable_since(over.since), over, live.completed_at if live else None),
             answers.is_it_right(report, index.evaluations(limit=100), over, now),
             answers.is_it_affordable(report, spent, over, budget),
         ],
         windows=[(name, label) for name, (_, label) in trends.WINDOWS.items()],
         window=over.name,
-        alarms=report.alarms,
+        alarms=answers.unraised(report),
+        alerts=[(answers.subject_of(alert), alert) for alert in report.alerts],
+        sources=[source for source in report.freshness.sources if source.target or len(report.freshness.sources) > 1],
         notes=report.notes,
         generations=report.generations,
         lately=sorted(happenings(index), key=lambda item: -item.at)[:SHOWN],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from regen.evaluation.rollout import RolloutState
 from regen.evaluation.wording import percent
 from regen.ports.rollouts import Rollout
-from regen.server.console.narrowing import narrowed, weight_steps
+from regen.server.console.narrowing import narrowed, state_of, weight_steps
 from regen.server.console.visit import Actor, Reader
+
+if TYPE_CHECKING:
+    from regen.evaluation.rollout import RolloutState
 
 router = APIRouter()
 
@@ -34,7 +36,7 @@ def rollout(visit: Reader) -> Response:
 
 def rollout_shown(found: Rollout, now: float) -> dict[str, Any]:
     """A rollout as a template shows it."""
-    state = RolloutState.from_dict(found.state["rollout"]) if "rollout" in found.state else None
+    state = state_of(found)
     return {
         "under_way": found.status in {"running", "paused"},
         "steps": weight_steps(found),

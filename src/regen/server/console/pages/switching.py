@@ -1,4 +1,4 @@
-"""Promote, roll back, begin a rollout: what moves readers. Each is confirmed by typing the alias."""
+"""Promote, roll back, begin a rollout, retire: what readers or the way back depend on. Each needs the alias typed."""
 
 from __future__ import annotations
 
@@ -103,6 +103,41 @@ def rollback(visit: Actor) -> Response:
     return visit.leave(
         f"/console/generations/{done.live}", f"Generation {done.live} answers again; {done.previous} is retained."
     )
+
+
+@router.get("/generations/{number}/retire")
+def ask_retire(visit: Reader, number: int) -> Response:
+    """What is lost with a generation, and the confirmation."""
+    return _retire_page(visit, record_of(visit.index, number))
+
+
+def _retire_page(visit: Visit, record: GenerationRecord, error: RegenError | None = None) -> Response:
+    return visit.page(
+        "retire.html.j2",
+        "generations",
+        status=status_of(error) if error else 200,
+        record=record,
+        others=[item for item in visit.index.generations() if item.state == "retained" and item != record],
+        may=visit.caller is not None and visit.caller.may("admin"),
+        error=error,
+        wrong=error.field if isinstance(error, WrongField) else "",
+        typed=visit.form,
+    )
+
+
+@router.post("/generations/{number}/retire")
+def retire(visit: Actor, number: int) -> Response:
+    """Give a generation up: its collection is dropped."""
+    record, reason = record_of(visit.index, number), visit.form.get("reason", "").strip()
+    try:
+        require_alias(visit)
+        assert visit.caller is not None
+        visit.caller.require("admin")
+        with visit.operating("retire", generation=number, reason=reason):
+            visit.index.retire(number)
+    except RegenError as error:
+        return _retire_page(visit, record, error)
+    return visit.leave(f"/console/generations/{number}", f"Generation {number} is gone; what it cost stays on record.")
 
 
 @router.get("/generations/{number}/rollout")

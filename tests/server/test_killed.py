@@ -1,0 +1,226 @@
+"""Real servers that are killed or asked to end in the middle of work: nothing is lost, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.server.process import Served, furnish, serving
+
+import regen
+
+ROWS = 3_000
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for it; two cores may be busy with other things."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[regen.Index]:
+    """The index of a folder, with that folder's model."""
+    sys.modules.pop("slow_model", None)
+    with regen.open(folder / "regen.yaml") as index:
+        yield index
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """What the index holds: every document's placement, and that catalog and store agree on all of it."""
+    with opened(folder) as index:
+        assert index.verify().consistent
+        found = index.status()
+        hits = {n: index.search(f"text number {n}", 1).hits[0] for n in range(0, ROWS, 601)}
+        return {
+            "documents": found.documents,
+            "pending": found.freshness.pending,
+            "chunks": [item.chunks for item in found.generations],
+            "live": found.live,
+            "hits": {n: (hit.doc_id, hit.chunk_id, hit.text) for n, hit in hits.items()},
+        }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A configuration and rows, nothing indexed yet."""
+    made = tmp_path / "served"
+    made.mkdir()
+    furnish(made, ROWS, 0.001)
+    return made
+
+
+def begin_sync(client: httpx2.Client, key: str) -> dict[str, Any]:
+    """Ask for a sync under a key."""
+    answer = client.post("/v1/sync", json={}, headers={"Idempotency-Key": key})
+    assert answer.status_code in {200, 202}, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def under_way(client: httpx2.Client, number: int) -> bool:
+    """Whether a run has placed something and is not done."""
+    run = client.get(f"/v1/runs/{number}").json()
+    assert run["finished_at"] is None, "too quick to be interrupted"
+    return run["progress"] is not None and run["progress"]["done"] > 0
+
+
+def test_a_run_goes_on_after_its_server_was_killed(folder: Path, tmp_path: Path) -> None:
+    """The next server takes it up, as its second attempt, and the index equals one that nobody killed."""
+    with serving(folder) as first, first.client() as client:
+        number = begin_sync(client, "load")["id"]
+        until(lambda: under_way(client, number))
+        first.kill()
+    (folder / "pace").write_text("0")
+    with serving(folder) as second, second.client() as client:
+        assert begin_sync(client, "load")["id"] == number, "the same request finds the same run"
+        ended = client.get(f"/v1/runs/{number}", params={"wait": 120}).json()
+        assert (ended["state"], ended["attempts"], ended["error"]) == ("succeeded", 2, None)
+        assert client.get("/v1/status").json()["documents"] == ROWS
+        assert second.end() == 0
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    furnish(clean, ROWS, 0)
+    with opened(clean) as index:
+        index.sync()
+    assert state(folder) == state(clean)
+
+
+def test_a_server_that_is_asked_to_end_drains(folder: Path) -> None:
+    """What is being answered is answered, streams end, waiting ends, the run waits for the next server; exit code 0."""
+    told: dict[str, Any] = {}
+
+    def watch(server: Served, number: int) -> None:
+        with server.client() as client:
+            lines = client.get(f"/v1/runs/{number}/events").text
+            told["events"] = [line for line in lines.splitlines() if line.startswith("event: ")]
+
+    def wait(server: Served, number: int) -> None:
+        with server.client() as client:
+            told["waited"] = client.get(f"/v1/runs/{number}", params={"wait": 300}).json()
+
+    def write(server: Served) -> None:
+        with server.client() as client:
+            sent = {"documents": [{"id": "pushed", "text": "pushed while a run was under way"}]}
+            told["written"] = client.post("/v1/documents", json=sent, params={"wait": "searchable", "timeout": 300})
+
+    with serving(folder) as first, first.client() as client:
+        number = begin_sync(client, "load")["id"]
+        until(lambda: under_way(client, number))
+        asking = [
+            threading.Thread(target=watch, args=(first, number)),
+            threading.Thread(target=wait, args=(first, number)),
+        ]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert first.end() == 0
+        assert time.monotonic() - began < 60, "it waited for somebody who waits for it"
+        for thread in asking:
+            thread.join(60)
+    assert told["events"][-1] == "event: run"
+    assert told["waited"]["finished_at"] is None
+    with opened(folder) as index:
+        left = index.records.requested_run(number)
+        assert (left.state, left.attempts) == ("queued", 1)
+    (folder / "pace").write_text("0.0005")
+    with serving(folder) as second, second.client() as client:
+        writing = threading.Thread(target=write, args=(second,))
+        until(lambda: client.get(f"/v1/runs/{number}").json()["state"] in {"running", "succeeded"})
+        writing.start()
+        ended = client.get(f"/v1/runs/{number}", params={"wait": 120}).json()
+        assert (ended["state"], ended["attempts"]) == ("succeeded", 2)
+        writing.join(120)
+        assert told["written"].status_code in {200, 202}
+        assert second.end() == 0
+    with opened(folder) as index:
+        index.catch_up()
+        assert index.search("pushed while a run was under way", 1).hits[0].doc_id == "pushed"
+        assert index.verify().consistent
+
+
+def push(server: list[Served], sent: dict[str, Any], key: str) -> httpx2.Response:
+    """Send a change until somebody has answered it, whichever server that is."""
+    while True:
+        try:
+            with server[-1].client() as client:
+                answer = client.post("/v1/documents", json=sent, headers={"Idempotency-Key": key})
+        except httpx2.TransportError:
+            time.sleep(0.05)
+            continue
+        if answer.status_code != 503:
+            return answer
+        time.sleep(0.05)
+
+
+def test_clients_with_keys_come_to_the_same_result(folder: Path) -> None:
+    """Two kills while a client writes: every edit is answered once, each answer is kept, the log holds each once."""
+    (folder / "rows.jsonl").write_text("")
+    (folder / "pace").write_text("0")
+    answers: dict[str, dict[str, Any]] = {}
+    servers: list[Served] = []
+    ended = threading.Event()
+
+    def body(number: int) -> dict[str, Any]:
+        return {"documents": [{"id": f"p{number % 40}", "text": f"edit {number}"}]}
+
+    def write() -> None:
+        for number in count():
+            if ended.is_set():
+                return
+            answer = push(servers, body(number), f"edit-{number}")
+            assert answer.status_code in {200, 202}, answer.text
+            answers[f"edit-{number}"] = answer.json()
+
+    writer = threading.Thread(target=write)
+    for turn in range(3):
+        with serving(folder) as server:
+            servers.append(server)
+            if turn == 0:
+                writer.start()
+            before = len(answers)
+            until(lambda before=before: len(answers) >= before + 30)  # type: ignore[misc]
+            if turn < 2:
+                server.kill()
+                continue
+            ended.set()
+            writer.join(60)
+            edits = len(answers)
+            with server.client() as client:
+                for number in range(edits):
+                    key = {"Idempotency-Key": f"edit-{number}"}
+                    again = client.post("/v1/documents", json=body(number), headers=key)
+                    assert again.headers["idempotency-replayed"] == "true"
+                    assert again.json() == answers[f"edit-{number}"]
+                last = max(answer["revision"] for answer in answers.values())
+                assert client.get(f"/v1/revisions/{last}", params={"timeout": 120}).json()["searchable"]
+            assert server.end() == 0
+    with opened(folder) as index:
+        assert index.verify().consistent
+        logged = [item for item in index.history(limit=10_000) if item.doc_id.startswith("p")]
+        assert len(logged) == edits
+        for document in range(40):
+            newest = max(number for number in range(edits) if number % 40 == document)
+            assert index.past(f"p{document}", index.history(f"p{document}")[0].revision).text == f"edit {newest}"
+            hits = index.search(f"edit {newest}", 40).hits
+            assert (f"p{document}", f"edit {newest}") in {(hit.doc_id, hit.text) for hit in hits}
+
+
+def test_json_on_standard_output_is_one_line(folder: Path) -> None:
+    """Whoever starts it reads the address there, at once."""
+    with serving(folder) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert json.loads(httpx2.get(f"{server.url}/healthz").text) == {"status": "ok"}
+        assert server.end() == 0

@@ -168,6 +168,29 @@ def test_overruling_the_gate_needs_admin(client: TestClient, index: Index) -> No
     assert "this needs the scope admin" in answer.text
 
 
+def test_retiring_needs_admin_and_the_alias(client: TestClient, index: Index) -> None:
+    """A generation is given up by administrators only, confirmed by the alias, never the live one; it is on record."""
+    ann, _ = index.create_key("ann", ["operate"])
+    boss, _ = index.create_key("boss", ["admin"])
+    with Index(embedder="hashing/16", store="memory://x", catalog="sqlite:///c.db", alias="handbook", root=index.root):
+        index._writer.create(index.recipe)
+    address = "/console/generations/2/retire"
+    log_in(client, ann)
+    assert "needs a key with the scope admin" in client.get(address).text
+    sent = {"csrf": mark(client, address), "confirm": "handbook", "reason": "not wanted"}
+    assert client.post(address, data=sent).status_code == 403
+    log_in(client, boss)
+    sent["csrf"] = mark(client, address)
+    assert client.post(address, data={**sent, "confirm": "hand"}).status_code == 422
+    assert [item.state for item in index.generations()] == ["live", "building"]
+    live = client.post("/console/generations/1/retire", data=sent)
+    assert (live.status_code, "generation 1 is live" in live.text) == (409, True)
+    assert client.post(address, data=sent).headers["location"] == "/console/generations/2"
+    assert [item.state for item in index.generations()] == ["live", "aborted"]
+    done = index.audited(1)[0]
+    assert (done.actor, done.action, done.details["reason"]) == ("key:boss", "retire", "not wanted")
+
+
 def test_keys_are_listed_for_admins_without_secrets(client: TestClient, index: Index) -> None:
     """Names, scopes, principals and state; never a key or its digest."""
     operator, _ = index.create_key("ann", ["operate"])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from tests.console.browser import axe_source, launch, serving, watched
 from tests.console.conftest import HOSTILE, cranfield, make_index
 from tests.console.test_pages import PATHS
 
 from regen import Document
+from regen.embedders.hashing import HashingEmbedder
+from regen.engine.settings import Limits
 from regen.index import Index
 
 MAIN = ("/console", "/console/search?q=flow&everyone=on", "/console/evaluation", "/console/generations/2/promote")
@@ -226,3 +229,122 @@ def test_an_open_page_follows(browser: Browser, tmp_path: Path) -> None:
         index.delete(["b"])
         expect(page.get_by_role("heading", name="Every change is searchable")).to_be_visible()
         assert page.evaluate("window.same") is True
+
+
+def test_a_rollout_begun_and_aborted(browser: Browser, tmp_path: Path, real_data: Path) -> None:
+    """A wrong confirmation does nothing; begun, it answers a share and is followed; paused, resumed, aborted."""
+    with make_index(tmp_path, real_data, "hashing/16", 60) as first:
+        first.upsert(cranfield(real_data, 60))
+    with make_index(tmp_path, real_data, "hashing/32", 60) as index, serving(index) as base:
+        index.apply()
+        with watched(browser, base) as seen:
+            seen.expected.add(422)
+            page = seen.open("/console/generations/2")
+            page.get_by_role("link", name="Let it answer some…").click()
+            page.get_by_label("First share, in percent").fill("25")
+            confirm(page, "Begin", "hand", "let us see")
+            expect(page.get_by_text("nothing was done")).to_be_visible()
+            assert index.rollout() is None
+            confirm(page, "Begin", "handbook", "let us see")
+            page.wait_for_url("**/console/rollout")
+            expect(page.get_by_role("heading", name="25% of the callers are answered by generation 2")).to_be_visible()
+            begun = index.rollout()
+            assert begun is not None
+            assert (begun.candidate, begun.weight, begun.kind) == (2, 0.25, "canary")
+            routes = {index.search("flow", key=f"user{n}").generation for n in range(40)}
+            assert routes == {1, 2}, "some callers are answered by the candidate, and some are not"
+
+            page.get_by_label("Why").fill("a holiday")
+            page.get_by_role("button", name="Pause").click()
+            expect(page.get_by_role("button", name="Resume")).to_be_visible()
+            assert (index.rollout() or begun).status == "paused"
+            page.get_by_role("button", name="Resume").click()
+            expect(page.get_by_role("button", name="Pause")).to_be_visible()
+            page.get_by_label("Why").fill("readers complain")
+            page.get_by_role("button", name="Abort").click()
+            expect(page.get_by_role("heading", name="It was aborted")).to_be_visible()
+            expect(page.locator("#rollout")).to_contain_text("readers complain")
+            assert index.rollout() is None
+            assert {index.search("flow", key=f"user{n}").generation for n in range(40)} == {1}
+
+            page = seen.open("/console/generations/2")
+            page.get_by_role("link", name="Retire…").click()
+            confirm(page, "Retire generation 2", "handbook", "not good enough")
+            expect(page.get_by_role("status")).to_contain_text("Generation 2 is gone")
+            expect(page.get_by_role("heading", name="Generation 2 aborted")).to_be_visible()
+            assert [item.state for item in index.generations()] == ["live", "aborted"]
+
+
+class Gated(HashingEmbedder):
+    """A model that embeds a batch each time that it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(24)
+        self.batches = threading.Semaphore(0)
+
+    def embed_documents(self, texts: Sequence[str]) -> Any:
+        """Wait until the batch may go on."""
+        if len(texts) > 10:  # not the probe texts
+            assert self.batches.acquire(timeout=600)
+        return super().embed_documents(texts)
+
+
+def figure(page: Page, label: str) -> Locator:
+    """The value below a label of a row of figures."""
+    return page.locator("dl.figures div", has=page.locator("dt", has_text=re.compile(f"^{label}$"))).locator("dd")
+
+
+def test_a_backfill_is_watched_paused_and_goes_on(browser: Browser, tmp_path: Path) -> None:
+    """An open page's figures move as batches are placed, without loading it; a pause holds it, going on ends it."""
+    places: dict[str, Any] = {"catalog": "sqlite:///c.db", "alias": "handbook", "root": tmp_path}
+    texts = [Document(f"d{n}", f"text number {n}") for n in range(400)]
+    with Index(embedder="hashing/16", store="lancedb://v", **places) as first:
+        first.upsert(texts)
+    model, limits = Gated(), Limits(batch_documents=50, budget_usd=100.0)
+    priced = {"price_per_million_tokens": 1_000.0}
+    with (
+        Index(embedder=model, embedding=priced, store="lancedb://v", limits=limits, **places) as index,
+        serving(index) as base,
+        watched(browser, base) as seen,
+    ):
+        page = seen.open("/console/plan")
+        page.get_by_role("button", name="Make a plan").click()
+        page.get_by_role("button", name="Apply exactly this").click()
+        page.wait_for_url("**/console/runs/*")
+        run = page.url
+        model.batches.release(2)
+        page = seen.open("/console/backfill")
+        page.evaluate("window.same = true")
+        expect(figure(page, "pending")).to_contain_text("300")
+        expect(page.locator("p.under").first).to_contain_text("25 % · 100 of 400 documents")
+        before = figure(page, "spent").inner_text()
+        assert re.fullmatch(r"\$\d+\.\d+", before)
+        assert float(figure(page, "rate").inner_text().split()[0]) > 0
+        expect(figure(page, "left")).not_to_have_text("–")
+        expect(figure(page, "budget")).to_have_text("$100.00")
+        model.batches.release(2)
+        expect(figure(page, "pending")).to_contain_text("200")
+        expect(page.locator("p.under").first).to_contain_text("50 % · 200 of 400 documents")
+        expect(page.locator("svg.progress")).to_have_attribute("aria-label", "50 % of 400 documents filled")
+        expect(figure(page, "chunks")).to_have_text("200")
+        assert float(figure(page, "spent").inner_text()[1:]) > float(before[1:])
+        assert page.evaluate("window.same") is True
+
+        page.get_by_label("Why").fill("the provider is down")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_role("status")).to_contain_text("Generation 2 is paused")
+        model.batches.release(1)
+        expect(page.locator("#backfill")).to_contain_text("the provider is down")
+        page = seen.open(run.removeprefix(base))
+        model.batches.release(1)
+        expect(page.get_by_role("heading", name="Apply succeeded")).to_be_visible()
+        page = seen.open("/console/backfill")
+        expect(figure(page, "left")).to_have_text("–")
+        assert int(figure(page, "pending").inner_text().split()[0]) > 0
+        model.batches.release(20)
+        page.get_by_role("button", name="Go on").click()
+        page.wait_for_url("**/console/runs/*")
+        page.get_by_role("link", name="Generation 2", exact=True).click()
+        expect(page.get_by_role("heading", name="Generation 2 ready")).to_be_visible()
+        page = seen.open("/console/backfill")
+        expect(page.get_by_text("Nothing is being filled.")).to_be_visible()

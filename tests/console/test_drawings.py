@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from regen.core.freshness import Percentiles
+from regen.core.alarms import Alert
+from regen.core.freshness import Percentiles, SourceStatus
 from regen.core.recipe import Embedding, Recipe
 from regen.core.records import GenerationRecord
 from regen.core.results import Freshness, StatusReport
@@ -66,13 +67,24 @@ def test_drawings_are_whole(points: list[tuple[float, float]]) -> None:
             assert drawn.empty
 
 
+def source(missed: str) -> SourceStatus:
+    """A source that must be searchable within 5 seconds."""
+    return SourceStatus("wiki", 9, 1, 3.0, Percentiles(0.4, 1.0, 9.0), NOW, {"p99": 5.0}, not missed, missed)
+
+
+LATE = "Not as fresh as it must be"
+
+
 @pytest.mark.parametrize(
     ("freshness", "live", "tone", "headline"),
     [
         (FRESH, 1, "good", "Every change is searchable"),
         (FRESH, None, "unsure", "Nothing can be searched yet"),
         (replace(FRESH, pending=1, oldest_pending_seconds=3.0), 1, "unsure", "1 change waits"),
-        (replace(FRESH, pending=41, oldest_pending_seconds=900.0), 1, "bad", "41 changes wait"),
+        (replace(FRESH, pending=41, oldest_pending_seconds=900.0), 1, "unsure", "41 changes wait"),
+        (replace(FRESH, pending=41, sources=[source("p99 is 9 s, and may be 5 s")]), 1, "bad", LATE),
+        (replace(FRESH, pending=1, sources=[source("")]), 1, "unsure", "1 change waits"),
+        (replace(FRESH, sources=[source("")]), 1, "good", "Every change is searchable"),
         (replace(FRESH, failed=2), 1, "bad", "2 documents could not be processed"),
         (replace(FRESH, deleted_still_present=3), 1, "unsure", "Every change is searchable"),
     ],
@@ -81,6 +93,51 @@ def test_is_it_fresh(freshness: Freshness, live: int | None, tone: str, headline
     """In words that fit the figures."""
     found = answers.is_it_fresh(replace(REPORT, freshness=freshness, live=live), [], WEEK)
     assert (found.tone, found.headline) == (tone, headline)
+
+
+def test_late_is_what_regen_yaml_calls_late() -> None:
+    """The target stands beside the figure, what misses it is told; where there is none, that is told, too."""
+    missed = replace(FRESH, pending=2, sources=[source("p99 is 9 s, and may be 5 s")])
+    found = answers.is_it_fresh(replace(REPORT, freshness=missed), [], WEEK)
+    assert found.detail == "Wiki: p99 is 9 s, and may be 5 s."
+    assert [(item.label, item.unit) for item in found.figures[2:]] == [("p50", ""), ("p99", "of 5.0 s")]
+    waiting = replace(FRESH, pending=2, oldest_pending_seconds=9_000.0)
+    told = answers.is_it_fresh(replace(REPORT, freshness=waiting), [], WEEK).detail
+    assert "2 h 30 min" in told
+    assert "No target says how long" in told
+
+
+def test_a_job_that_fails_makes_search_stale() -> None:
+    """Nothing waits, because nobody reads the source any more."""
+    alert = Alert("job source wiki", "job", "failed 3 times in a row: no route to host", NOW - 60)
+    found = answers.is_it_fresh(replace(REPORT, alerts=[alert]), [], WEEK)
+    assert (found.tone, found.headline) == ("bad", "1 job cannot be done")
+    assert found.detail == "source wiki: failed 3 times in a row: no route to host"
+    over = replace(alert, resolved_at=NOW)
+    assert answers.is_it_fresh(replace(REPORT, alerts=[over]), [], WEEK).tone == "good"
+
+
+def test_a_first_load_is_not_nothing() -> None:
+    """What a generation was filled with is no change; it is told since when there was none."""
+    first = answers.is_it_fresh(REPORT, [], WEEK, NOW - 120)
+    assert first.chart.empty == "Generation 1 was complete 2 min ago; no change was made since."
+    old = answers.is_it_fresh(REPORT, [], WEEK, NOW - 30 * words.DAY)
+    assert old.chart.empty == "No change was made in the last 7 days."
+
+
+def test_alarms_are_told_once() -> None:
+    """What a monitor has raised and what the newest evaluation says of the same thing are one alarm."""
+    raised = [
+        Alert("floor nDCG@10 (wiki)", "floor", "0.4000 is below 0.5; 3 of 9 queries are", NOW),
+        Alert("check model_unchanged", "check", "the model moved", NOW),
+        Alert("freshness wiki", "freshness", "late", NOW),
+    ]
+    evaluated = ["nDCG@10 on wiki is 0.4000, and must be at least 0.5", "known_queries: one is lost"]
+    report = replace(REPORT, alarms=evaluated, alerts=raised)
+    assert answers.unraised(report) == ["known_queries: one is lost"]
+    found = answers.is_it_right(report, [], WEEK, NOW)
+    assert (found.tone, found.headline) == ("bad", "3 alarms about what is live")
+    assert found.detail == "nDCG@10 (wiki): 0.4000 is below 0.5; 3 of 9 queries are"
 
 
 def kept(at: float, value: float | None, generation: int = 1) -> KeptEvaluation:

@@ -11,13 +11,14 @@ import pytest
 from starlette.testclient import TestClient
 from tests.console.conftest import HOSTILE, cranfield
 
+from regen.core.alarms import Alert
 from regen.index import Index
 
 PATHS = (
     "/console", "/console?window=hour", "/console/search", "/console/search?q=heat+transfer&generation=1&against=2",
     "/console/generations", "/console/generations/1", "/console/generations/2", "/console/generations/2/promote",
-    "/console/generations/2/rollout", "/console/rollback", "/console/evaluation", "/console/evaluation/1",
-    "/console/plan",
+    "/console/generations/2/rollout", "/console/generations/2/retire", "/console/rollback", "/console/evaluation",
+    "/console/evaluation/1", "/console/plan",
     "/console/backfill", "/console/rollout", "/console/letters", "/console/history", "/console/settings",
     "/console/login", "/console/document?id=1", f"/console/document?id={quote(HOSTILE.id)}",
 )  # fmt: skip
@@ -92,6 +93,26 @@ def test_the_overview_answers_three_questions(pages: TestClient) -> None:
     assert "Generation 1 was never measured" in page
     assert re.search(r"\$0\.0\d+ in 7 days", page)
     assert "generation 2 fits the configuration" in page
+
+
+def test_alarms_are_on_the_first_page(pages: TestClient, migrating: Index) -> None:
+    """Those that are on, since when, what they involve, and that nobody could be told; then those that are over."""
+    catalog = migrating._catalog
+    on = Alert("check known_queries", "check", "<b>one</b> is lost", 1.0, error="no answer in 10 s", documents=("1",))
+    before = migrating.pulse()
+    catalog.keep_alert("handbook", on)
+    assert migrating.pulse() != before, "a page that is open follows"
+    catalog.keep_alert("handbook", Alert("freshness wiki", "freshness", "late", 1.0, resolved_at=2.0, told="fired"))
+    page = pages.get("/console").text
+    catalog.forget_alert("handbook", "check known_queries")
+    catalog.forget_alert("handbook", "freshness wiki")
+    assert "1 alarm about what is live" in page
+    assert "known_queries" in page
+    assert "&lt;b&gt;one&lt;/b&gt; is lost" in page
+    assert "nobody could be told: <bdi>no answer in 10 s" in page
+    assert 'href="/console/document?id=1"' in page
+    assert "ended <time" in page
+    assert "known_queries" not in pages.get("/console").text
 
 
 def test_the_index_that_holds_nothing_says_what_to_do(empty: TestClient) -> None:

@@ -58,9 +58,7 @@ def listen(
 class _Server(uvicorn.Server):
     """uvicorn's server, which tells when it has begun to listen, and when it begins to end."""
 
-    def __init__(
-        self, config: uvicorn.Config, on_started: Callable[[], None], on_stopping: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None], on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started, self._on_stopping = on_started, on_stopping
 

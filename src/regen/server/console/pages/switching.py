@@ -117,6 +117,7 @@ def _retire_page(visit: Visit, record: GenerationRecord, error: RegenError | Non
         "generations",
         status=status_of(error) if error else 200,
         record=record,
+        rollout=visit.index.rollout(),
         others=[item for item in visit.index.generations() if item.state == "retained" and item != record],
         may=visit.caller is not None and visit.caller.may("admin"),
         error=error,

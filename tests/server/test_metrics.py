@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from regen import Document, Index
 from regen.config.server import ServerSettings
+from regen.core.alarms import KINDS, Alert
 from regen.server import Service, create_app
 from regen.server.logs import without_secrets
 
@@ -69,6 +70,22 @@ def test_what_happens_is_counted(client: TestClient, index: Index) -> None:
     assert value(found, "regen_generation_freshness_frontier_timestamp_seconds", generation="1") > 1.6e9
     assert value(found, "process_resident_memory_bytes") > 1e6
     assert value(found, "regen_probe_distance", generation="1") < 1e-5
+
+
+def test_alarms_are_counted_by_kind(client: TestClient, index: Index) -> None:
+    """Each kind is there before there is any; one that is over is counted no more, one that nobody heard of apart."""
+    service: Service = client.app.state.service  # type: ignore[attr-defined]
+    assert {labels["kind"]: count for labels, count in scraped(client)["regen_alerts"]} == dict.fromkeys(KINDS, 0)
+    for alert in (
+        Alert("freshness wiki", "freshness", "late", 1.0),
+        Alert("job source wiki", "job", "failed 3 times", 1.0, error="no answer"),
+        Alert("job source mail", "job", "failed 3 times", 1.0, resolved_at=2.0),
+    ):
+        index._catalog.keep_alert(index.alias, alert)
+    service.metrics.collector._seen = None
+    found = scraped(client)
+    assert {labels["kind"]: count for labels, count in found["regen_alerts"] if count} == {"freshness": 1, "job": 1}
+    assert value(found, "regen_alerts_untold") == 1
 
 
 def test_what_is_behind_shows(index: Index) -> None:

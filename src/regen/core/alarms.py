@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from regen.core.refresh import backoff
 
 Kind: TypeAlias = Literal["floor", "check", "freshness", "job"]
 """A measure below its floor, a failed check, a missed target, a job that fails."""
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)

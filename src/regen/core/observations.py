@@ -80,7 +80,7 @@ class RolloutObserved:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An index at one moment."""
+    """An index at one moment. ``alerts`` are alarms that are on, by kind; ``untold`` could not be told."""
 
     at: float
     live: int | None
@@ -94,6 +94,8 @@ class Observation:
     shares: list[CostShare] = field(default_factory=list)
     rollout: RolloutObserved | None = None
     alarms: int = 0
+    alerts: dict[str, int] = field(default_factory=dict)
+    untold: int = 0
 
 
 class Cursor(NamedTuple):

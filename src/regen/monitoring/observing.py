@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from regen.core.alarms import KINDS
 from regen.core.observations import CostShare, GenerationObserved, ModelCost, Observation, Quality, RolloutObserved
 from regen.monitoring.evaluated import standing_alarms
 from regen.ports.catalog import CURRENT_STATES, SOURCE_STAGE, CatalogReader, Generation
@@ -16,6 +17,7 @@ def observe(reader: CatalogReader, alias: str, *, now: float, tenant: str | None
     current = [item for item in reader.generations() if item.state in CURRENT_STATES]
     letters = reader.letters_by_generation()
     costs = reader.costs_by_model()
+    alerts = reader.alerts(alias)
     evaluated = {item.number: kept for item in current for kept in reader.evaluations(alias, item.number, limit=1)}
     return Observation(
         at=now,
@@ -32,6 +34,8 @@ def observe(reader: CatalogReader, alias: str, *, now: float, tenant: str | None
         if rollout is None
         else RolloutObserved(rollout.kind, rollout.candidate, rollout.status, rollout.weight),
         alarms=len(standing_alarms(reader, alias, route.live)),
+        alerts={kind: sum(it.kind == kind and it.resolved_at is None for it in alerts) for kind in KINDS},
+        untold=sum(bool(it.error) for it in alerts),
     )
 
 

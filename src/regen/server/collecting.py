@@ -99,10 +99,15 @@ def _of_index(seen: Observation) -> Iterator[Metric]:
         ("regen_log_revision", "The newest change's revision.", seen.head),
         ("regen_live_generation", "The generation that answers searches; 0 before the first.", seen.live or 0),
         ("regen_alarms", "What the live generation's newest evaluation found wrong with it.", seen.alarms),
+        ("regen_alerts_untold", "Alarms, and ends of alarms, that the webhook could not be told.", seen.untold),
     ):
         told = GaugeMetricFamily(name, what)
         told.add_metric([], value)
         yield told
+    alerts = GaugeMetricFamily("regen_alerts", "Alarms that are on, by kind.", labels=["kind"])
+    for kind, count in seen.alerts.items():
+        alerts.add_metric([kind], count)
+    yield alerts
     letters = GaugeMetricFamily(
         "regen_dead_letters", "Documents that could not be processed, by generation or source.", labels=["stage"]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -84,65 +85,70 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-@router.post("/documents", status_code=202, response_model=AcceptedChanges, responses=ANSWERS)
-async def upsert(  # noqa: PLR0917 - what a request is made of
-    given: Documents,
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One request that changes documents: by whom, under which key, and how long it waits for what it changes."""
+
+    service: Service
+    caller: Caller
+    request: Request
+    key: str | None
+    patience: float | None
+
+    async def answered(self, body: Any, documents: Sequence[Document] = (), deleted: Collection[str] = ()) -> Response:
+        """Log it, once for the same body under one key, and wait until it is searchable, if that is wanted."""
+
+        def do() -> dict[str, Any]:
+            accepted = self.service.index.accept(documents, deleted)
+            self.service.follower.wake()
+            return {**accepted.to_dict(), "searchable": False}
+
+        same = "" if self.key is None else fingerprint(self.request, body)
+        told, again = await run_in_threadpool(once, self.service, self.caller, self.key, same, do, 202)
+        if self.patience is not None:
+            told["searchable"] = await searchable(self.service, told["revision"], self.patience)
+        return json_response(told, 200 if told["searchable"] else 202, again=again)
+
+
+async def change(
     caller: Writer,
     service: Served,
     request: Request,
     key: IdempotencyKey = None,
     wait: Wait = None,
     timeout: Timeout = 30.0,
-) -> Response:
+) -> Change:
+    """What every route that changes documents takes beside its body."""
+    return Change(service, caller, request, key, None if wait is None else timeout)
+
+
+Changing = Annotated[Change, Depends(change)]
+
+
+@router.post("/documents", status_code=202, response_model=AcceptedChanges, responses=ANSWERS)
+async def upsert(given: Documents, asked: Changing) -> Response:
     """Create or replace documents. Those that did not change cost nothing."""
-    documents = [Document(**dict(item)) for item in given.documents]
-    change = _Change(service, caller, request, key, given.model_dump())
-    return await change.answered(documents, (), wait is not None, timeout)
+    return await asked.answered(given.model_dump(), [Document(**dict(item)) for item in given.documents])
 
 
 @router.post("/documents/delete", status_code=202, response_model=AcceptedChanges, responses=ANSWERS)
-async def delete(  # noqa: PLR0917 - what a request is made of
-    given: Ids,
-    caller: Writer,
-    service: Served,
-    request: Request,
-    key: IdempotencyKey = None,
-    wait: Wait = None,
-    timeout: Timeout = 30.0,
-) -> Response:
+async def delete(given: Ids, asked: Changing) -> Response:
     """Delete documents: when this has answered, no search finds them. Unknown ids are ignored."""
-    change = _Change(service, caller, request, key, given.model_dump())
-    return await change.answered((), given.ids, wait is not None, timeout)
+    return await asked.answered(given.model_dump(), deleted=given.ids)
 
 
 @router.delete("/documents/{doc_id:path}", status_code=202, response_model=AcceptedChanges, responses=ANSWERS)
-async def delete_one(
-    doc_id: Annotated[str, Path(min_length=1, max_length=4_000)],
-    caller: Writer,
-    service: Served,
-    request: Request,
-    wait: Wait = None,
-    timeout: Timeout = 30.0,
-) -> Response:
+async def delete_one(doc_id: Annotated[str, Path(min_length=1, max_length=4_000)], asked: Changing) -> Response:
     """Delete one document."""
-    return await _Change(service, caller, request, None, None).answered((), [doc_id], wait is not None, timeout)
+    return await asked.answered(None, deleted=[doc_id])
 
 
 @router.post("/events", status_code=202, response_model=AcceptedChanges, responses=ANSWERS)
-async def events(  # noqa: PLR0917 - what a request is made of
-    given: ChangeBatch | DebeziumEvent | list[DebeziumEvent],
-    caller: Writer,
-    service: Served,
-    request: Request,
-    key: IdempotencyKey = None,
-    wait: Wait = None,
-    timeout: Timeout = 30.0,
-) -> Response:
+async def events(given: ChangeBatch | DebeziumEvent | list[DebeziumEvent], asked: Changing) -> Response:
     """Take what a source's change feed tells: regen's own body, or Debezium's envelopes. Of one id the last counts."""
-    upserts, deletes = folded(given, service.settings.events)
+    upserts, deletes = folded(given, asked.service.settings.events)
     said = [item.model_dump() for item in given] if isinstance(given, list) else given.model_dump()
-    change = _Change(service, caller, request, key, said)
-    return await change.answered(upserts, deletes, wait is not None, timeout)
+    return await asked.answered(said, upserts, deletes)
 
 
 @router.get("/revisions/{revision}", response_model=RevisionState, responses=responses())
@@ -156,30 +162,6 @@ async def revision_state(
     done = await searchable(service, revision, timeout)
     at = service.follower.backlog
     return RevisionState(revision=revision, searchable=done, live=at.live, head=at.head)
-
-
-class _Change:
-    """One request that changes documents."""
-
-    def __init__(self, service: Service, caller: Caller, request: Request, key: str | None, body: Any) -> None:
-        self._service, self._caller, self._request = service, caller, request
-        self._key, self._body = key, body
-
-    async def answered(
-        self, documents: Sequence[Document], deleted: Collection[str], wait: bool, timeout: float
-    ) -> Response:
-        """Log it, once, and wait for it if that is wanted."""
-
-        def do() -> dict[str, Any]:
-            accepted = self._service.index.accept(documents, deleted)
-            self._service.follower.wake()
-            return {**accepted.to_dict(), "searchable": False}
-
-        same = "" if self._key is None else fingerprint(self._request, self._body)
-        told, again = await run_in_threadpool(once, self._service, self._caller, self._key, same, do, 202)
-        if wait:
-            told["searchable"] = await searchable(self._service, told["revision"], timeout)
-        return json_response(told, 200 if told["searchable"] else 202, again=again)
 
 
 async def searchable(service: Service, revision: int, timeout: float) -> bool:

@@ -17,7 +17,7 @@ from regen.engine.account import Spent
 from regen.engine.donors import donors_for
 from regen.engine.embedding import TextEmbedder
 from regen.engine.lease import HeldLease
-from regen.engine.prepare import Preparer
+from regen.engine.prepare import Preparer, refusal_of
 from regen.engine.write import Writer
 from regen.engine.writing import WriteSide
 from regen.ports import PayloadStore
@@ -101,6 +101,7 @@ class Placer:
             side.catalog,
             donors,
             rewrites=not isinstance(store, PayloadStore),
+            refusal=refusal_of(store, side.filterable),
         )
         embedding = TextEmbedder(
             embedder, generation.recipe, spent, cache=side.cache, concurrency=side.limits.concurrency,

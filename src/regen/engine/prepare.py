@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import orjson
@@ -15,8 +15,9 @@ from regen.core.placing import REPAY, REWRITE, Need, diff_chunks, input_hash, ne
 from regen.core.recipe import Recipe
 from regen.engine.embedding import Slot
 from regen.errors import ConfigError, DocumentError, StoreError
-from regen.ports import Vectors
+from regen.ports import Store, Vectors
 from regen.ports.catalog import CatalogReader
+from regen.ports.limits import LimitedStore
 from regen.ports.placements import Holder, Work
 
 
@@ -66,6 +67,22 @@ class Donor:
     lost: Callable[[StoreError | ConfigError], None] | None = None
 
 
+Refusal: TypeAlias = Callable[[Task, str], str | None]
+"""Why a store cannot hold a chunk of a task with such a text, None when it can."""
+
+
+def refusal_of(store: Store, filterable: frozenset[str] | None) -> Refusal | None:
+    """What a store refuses, None for one that holds everything. ``filterable`` are the keys that it is given."""
+    if not isinstance(store, LimitedStore):
+        return None
+
+    def refusal(task: Task, text: str) -> str | None:
+        kept = {key: value for key, value in task.metadata.items() if filterable is None or key in filterable}
+        return store.refusal(text, kept, task.access)
+
+    return refusal
+
+
 class Reservations(Protocol):
     """The right to embed a text, where several processes share a generation (I4)."""
 
@@ -96,7 +113,7 @@ class Preparer:
     """Turns work into batches for one generation. Reads catalog and store; writes nothing.
 
     ``rewrites`` says that the store cannot update payloads alone: a document whose payload changed is written anew, its
-    vectors copied from its old points.
+    vectors copied from its old points. ``refusal`` tells why a store cannot hold a chunk of a task (None: it can).
     """
 
     def __init__(
@@ -108,9 +125,10 @@ class Preparer:
         reservations: Reservations | None = None,
         *,
         rewrites: bool = False,
+        refusal: Refusal | None = None,
     ) -> None:
         self._recipe, self._chunker, self._reader, self._donors = recipe, chunker, reader, donors
-        self._reservations, self._rewrites = reservations, rewrites
+        self._reservations, self._rewrites, self._refusal = reservations, rewrites, refusal
         self._inflight: dict[str, Slot] = {}
         self.deferred = 0  # documents with a text that somebody else is embedding: to be taken up again
 
@@ -156,6 +174,8 @@ class Preparer:
         if found in {"payload", "touch"}:
             assert placed is not None
             task.kept, task.repays = dict(unpack(placed.chunks)), found == "payload"
+        if found == "payload" and self._refusal is not None:
+            task.error = self._refusal(task, "")
         return task
 
     def _split(self, tasks: Sequence[Task]) -> None:
@@ -172,8 +192,16 @@ class Preparer:
                 task.dropped = placed.chunks
             if not task.chunks:
                 task.error = "the document has no text to embed"
+            elif self._refusal is not None:
+                self._refuse(task, self._refusal)
             if task.kept and placed is not None:
                 task.repays = _repays(task)
+
+    def _refuse(self, task: Task, refusal: Refusal) -> None:
+        reasons = (refusal(task, chunk.text) for chunk in task.chunks)
+        task.error = next((reason for reason in reasons if reason is not None), None)
+        if task.error is not None:
+            task.new = ()  # nothing of it is embedded
 
     def _slots(self, tasks: Sequence[Task]) -> list[Slot]:
         """Give every new chunk a slot, of a text under way or a new one; the new ones."""

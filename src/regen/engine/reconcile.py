@@ -22,7 +22,7 @@ from regen.engine.control import AT_ONCE, HandedBack, Pace
 from regen.engine.embedding import TextEmbedder
 from regen.engine.lease import HeldLease, known_dead
 from regen.engine.pipeline import Finish, run_pipeline
-from regen.engine.prepare import Batch, Donor, Preparer, Reservations
+from regen.engine.prepare import Batch, Donor, Preparer, Reservations, refusal_of
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
 from regen.ports import Embedder, PayloadStore, Store, VectorCache
@@ -181,6 +181,7 @@ class Reconciler:
             self.donors,
             reservations,
             rewrites=not isinstance(self.store, PayloadStore),
+            refusal=refusal_of(self.store, self.filterable),
         )
         total = self._total(generation, writer) if progress else 0
         stage, brake = "index" if self.pace.pilot is None else "pilot", self.pace.brake

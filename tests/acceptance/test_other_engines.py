@@ -1,4 +1,4 @@
-"""A life of edits, a migration and its way back, moves, adoption and the living corpus on Qdrant, Chroma and Milvus."""
+"""A life of edits, a migration and its way back, moves, adoption and the living corpus on other vector databases."""
 
 from __future__ import annotations
 
@@ -36,19 +36,40 @@ SMALL = Chunking("sentences", 16)
 DOCUMENTS = tuple(document(number, lang="en" if number % 2 else "de") for number in range(8))
 
 
-def engine(name: str, library: str, place: str) -> Any:
-    """A store of this name as a parameter: marked, and left out where its library is not installed."""
+def engine(name: str, library: str, url: str) -> Any:
+    """A store of this name as a parameter: marked, and left out where its library is not installed.
+
+    ``url`` is a store's, or the name of the fixture that serves one.
+    """
     absent = pytest.mark.skipif(
         find_spec(library) is None, reason=f"{library} is not installed: `make test-all` does it"
     )
-    return pytest.param(f"{name}+file://{place}", id=name, marks=[pytest.mark.store(name), absent])
+    return pytest.param(url, id=name, marks=[pytest.mark.store(name), absent])
 
 
 ENGINES = [
-    engine("qdrant", "qdrant_client", "vectors"),
-    engine("chroma", "chromadb", "chroma"),
-    engine("milvus", "pymilvus", "vectors.db"),
+    engine("qdrant", "qdrant_client", "qdrant+file://vectors"),
+    engine("chroma", "chromadb", "chroma+file://chroma"),
+    engine("milvus", "pymilvus", "milvus+file://vectors.db"),
+    engine("pinecone", "pinecone", "pinecone_url"),
 ]
+
+
+@pytest.fixture
+def pinecone_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Pinecone as our own server plays it, late as it is."""
+    from regen.testing.pinecone_server import PineconeServer
+
+    with PineconeServer(lag=0.005, fetch_lag=0.01) as server:
+        monkeypatch.setenv("PINECONE_API_KEY", server.key)
+        yield server.url("engines")
+
+
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store."""
+    given = str(request.param)
+    return given if "://" in given else str(request.getfixturevalue(given))
 
 
 class Place:
@@ -72,10 +93,10 @@ class Place:
         self._open.close()
 
 
-@pytest.fixture(params=ENGINES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+@pytest.fixture
+def place(url: str, tmp_path: Path) -> Iterator[Place]:
     """An empty catalog and an empty store."""
-    place = Place(request.param, tmp_path)
+    place = Place(url, tmp_path)
     yield place
     place.close()
 
@@ -201,10 +222,24 @@ def filled_milvus(index: Index, ids: list[str], texts: list[str], vectors: Vecto
     index._store._connection.call("*", fill)  # type: ignore[attr-defined]
 
 
+def filled_pinecone(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """A namespace as Pinecone's own client fills it, in an index that somebody has made."""
+    store: Any = index._store
+    client = store._connection._client()
+    field = {"type": "dense_vector", "dimension": vectors.shape[1], "metric": "cosine"}
+    made = client.indexes.create(name="engines", schema={"fields": {"_values": field}})
+    metadata = [{"text": text, "name": name, "lang": "en"} for name, text in zip(ids, texts, strict=True)]
+    rows = zip(range(len(ids)), vectors, metadata, strict=True)
+    theirs = client.index(host=made.host)
+    theirs.upsert(vectors=[(f"row-{at}", vector.tolist(), held) for at, vector, held in rows], namespace="theirs")
+    theirs.close()
+
+
 FILLED: dict[str, Callable[[Index, list[str], list[str], Vectors], None]] = {
     "qdrant": filled_qdrant,
     "chroma": filled_chroma,
     "milvus": filled_milvus,
+    "pinecone": filled_pinecone,
 }
 
 
@@ -215,7 +250,7 @@ def test_adopting_what_another_program_made(place: Place) -> None:
     vectors = place.embedder.inner.embed_documents(texts)
     vectors = np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
     index = place.index(chunking=Chunking("whole"), source=None)
-    FILLED[place.url.partition("+")[0]](index, ids, texts, vectors)
+    FILLED[place.url.partition(":")[0].partition("+")[0]](index, ids, texts, vectors)
     result = index.adopt(place.url, collection="theirs", columns=ForeignColumns(id="name"))
     assert result.documents == 150
     assert sum(len(call) for call in place.embedder.calls) < 150
@@ -226,7 +261,6 @@ def test_adopting_what_another_program_made(place: Place) -> None:
 
 
 @pytest.mark.slow  # a minute or more each
-@pytest.mark.parametrize("url", ENGINES)
 def test_the_living_corpus(stream: Stream, tmp_path: Path, url: str) -> None:
     """A hundred commits of a real history leave the index as a clean build on the default store leaves its own."""
     embedder = HashingEmbedder(64)

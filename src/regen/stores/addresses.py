@@ -13,7 +13,10 @@ from regen.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What the URLs of one product look like. ``options`` are those that it takes besides the usual ones."""
+    """What the URLs of one product look like. ``options`` are those that it takes besides the usual ones.
+
+    ``place`` is what its client keeps without a server, empty where it needs one.
+    """
 
     name: str
     scheme: str
@@ -25,7 +28,8 @@ class Product:
     @property
     def forms(self) -> str:
         """Valid forms, for messages."""
-        return f"{self.scheme}://host:{self.port}, {self.scheme}://host?https=true, {self.local}{self.place}"
+        places = (f"{self.local}{self.place}",) if self.place else ()
+        return ", ".join((f"{self.scheme}://host:{self.port}", f"{self.scheme}://host?https=true", *places))
 
     @property
     def local(self) -> str:
@@ -53,7 +57,7 @@ class Address:
 
         Raises ConfigError for another form, an unknown option, or a secret in the URL.
         """
-        if url.startswith(product.local) and url != product.local:
+        if product.place and url.startswith(product.local) and url != product.local:
             place = (root / url.removeprefix(product.local)).resolve()
             return cls(f"{product.local}{place}", local=place)
         word = f"the {product.name} URL"

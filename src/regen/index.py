@@ -211,9 +211,12 @@ class Index(
         """Measure a generation (default: the newest that is ready, else the live one) beside another one.
 
         The judged collections' queries, the checks and the latencies are judged by the gate, and what was found is
-        kept: a promotion may rest on it. Changes nothing else. Raises NotFound, EvaluationError.
+        kept: a promotion may rest on it. A configured reranker that was not judged yet on what is live is judged, too,
+        and is off from then on unless it helps. Changes nothing else. Raises NotFound, EvaluationError.
         """
-        return self._quality.evaluate(generation, against, progress=progress)
+        found = self._quality.evaluate(generation, against, progress=progress)
+        told = self._judge_reranker_anew(progress)
+        return replace(found, notes=(*found.notes, told)) if told else found
 
     def promote(
         self,

@@ -151,6 +151,41 @@ def test_failures_while_judging(tmp_path: Path) -> None:
             index.judge_reranker()
 
 
+def test_an_evaluation_judges_it(tmp_path: Path) -> None:
+    """Nobody need ask: off after the next evaluation, judged once, and anew when settings or what is live change."""
+    oracle = Oracle("wrong")
+    with opened(oracle, tmp_path) as index:
+        assert reranked(index)
+        (told,) = [note for note in index.evaluate().notes if "reranking" in note]
+        assert "is switched off" in told
+        assert not reranked(index)
+        calls = oracle.calls
+        assert not [note for note in index.evaluate().notes if "reranking" in note]
+        assert oracle.calls == calls
+    with opened(Oracle(), tmp_path) as index:
+        assert not reranked(index), "the same settings"
+    with opened(Oracle(), tmp_path, depth=30) as index:
+        assert any("helps" in note for note in index.evaluate().notes)
+        assert reranked(index)
+    with regen.Index(
+        embedder="hashing/24", store="lancedb://vectors", catalog="sqlite:///catalog.db", root=tmp_path,
+        evaluation=judged(), rerank={"model": Oracle("wrong"), "budget_ms": LONG, "depth": 30},
+    ) as index:  # fmt: skip
+        index.apply()
+        index.promote(force=True, reason="only to have another one live")
+        assert any("is switched off" in note for note in index.evaluate().notes)
+
+
+def test_an_evaluation_outlives_a_reranker_that_fails(tmp_path: Path) -> None:
+    """It fails for every query: the evaluation is what it is without, and says so."""
+    oracle = Oracle()
+    oracle.fails = lambda _: True
+    with opened(oracle, tmp_path) as index:
+        found = index.evaluate()
+        assert "the reranker could not be judged: " in found.notes[-1]
+        assert "not today" in found.notes[-1]
+
+
 def test_what_cannot_be_judged(tmp_path: Path) -> None:
     """No reranker, no judged queries, nothing live: each says what to do."""
     plain = regen.Index(embedder="hashing/8", store="memory://", catalog="sqlite://")

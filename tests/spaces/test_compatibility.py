@@ -7,7 +7,7 @@ import pytest
 from tests.spaces.synthetic import rotation, texts, two_models
 
 from regen.errors import MapRefused
-from regen.spaces.compatibility import compare
+from regen.spaces import compare
 
 
 def test_the_same_vectors_are_identical() -> None:

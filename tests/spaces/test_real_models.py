@@ -10,8 +10,8 @@ import pytest
 from benchmarks.migration_quality import Pair, load, merged_quality, minilm, two_stage
 
 from regen.embedders.wordllama import WordLlamaEmbedder
+from regen.spaces import compare
 from regen.spaces.canary import canary
-from regen.spaces.compatibility import compare
 from regen.spaces.maps import fit
 
 

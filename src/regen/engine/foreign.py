@@ -12,7 +12,7 @@ import numpy as np
 from regen.core.recipe import Embedding, Recipe
 from regen.errors import CollectionMissing, ConfigError, ForeignVectors
 from regen.ports import Embedder, ForeignListingStore, ForeignRows, Store, Vector, Vectors
-from regen.spaces.compare import Agreement, agreement, are_normalized, closest
+from regen.spaces.agreement import Agreement, agreement, are_normalized, closest
 from regen.spaces.derive import quantize
 from regen.spaces.vectors import normalize, unusable_rows
 

@@ -46,16 +46,21 @@ class RerankRecord:
     @property
     def off(self) -> str | None:
         """Why judging has switched the reranker off, None where it has not."""
-        known = self._current()
-        if known is None or known.helps is not False or known.fingerprint != self._fingerprint:
+        known = self._judgement()
+        if known is None or known.helps:
             return None
         return str(known.result.get("reason", "it does not help on the judged queries"))
 
     @property
+    def judged_on(self) -> int | None:
+        """The generation that it was judged on with the settings as they are, None where it was not."""
+        known = self._judgement()
+        return None if known is None else known.result.get("generation")
+
+    @property
     def judged(self) -> bool:
         """Whether it was judged with the settings as they are."""
-        known = self._current()
-        return known is not None and known.helps is not None and known.fingerprint == self._fingerprint
+        return self._judgement() is not None
 
     def total(self) -> RerankCounts:
         """What all processes have counted, this one up to now."""
@@ -84,6 +89,10 @@ class RerankRecord:
                 return
         with self._lock:
             self._looked = None
+
+    def _judgement(self) -> KeptReranker | None:
+        known = self._current()
+        return known if known and known.helps is not None and known.fingerprint == self._fingerprint else None
 
     def _current(self) -> KeptReranker | None:
         with self._lock:

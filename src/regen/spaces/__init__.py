@@ -1,1 +1,5 @@
-"""Vector-space maths on numpy arrays: pure functions, no I/O."""
+"""Vector-space maths on numpy arrays: pure functions, no I/O. ``compare`` tells whether two models are compatible."""
+
+from regen.spaces.compatibility import compare
+
+__all__ = ["compare"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regen.errors import MapRefused
-from regen.spaces.compare import SAME, are_normalized
+from regen.spaces.agreement import SAME, are_normalized
 from regen.spaces.fitting import MapKind, pairs_needed
 from regen.spaces.maps import MapScore, fit
 from regen.spaces.vectors import normalize

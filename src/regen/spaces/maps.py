@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regen.errors import MapRefused, SpaceMismatch
-from regen.spaces.compare import are_normalized
+from regen.spaces.agreement import are_normalized
 from regen.spaces.fitting import HELD_OUT, KINDS, MapKind, Matrix, Solution, pairs_needed, solve
 from regen.spaces.vectors import normalize, unusable_rows
 

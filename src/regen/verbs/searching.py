@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from regen.core.documents import Principal, Unrestricted
 from regen.core.results import RerankStats, SearchResult
-from regen.errors import ConfigError
+from regen.errors import ConfigError, RegenError
 from regen.ports import Vector
 from regen.ports.catalog import Catalog
 from regen.ports.keywords import SearchMode
@@ -83,6 +83,23 @@ class SearchVerbs:
         from regen.quality.reranking import judge_reranker  # noqa: PLC0415 - statistics are heavy: only who measures
 
         return judge_reranker(self._quality, self._require_reranking(), progress=progress)
+
+    def _judge_reranker_anew(self, progress: OnProgress | None = None) -> str | None:
+        """Judge the reranker where it can be and was not, as it is configured and on what is live; what was found.
+
+        One that fails for every query is no reason to fail: searches are answered without it and say so.
+        """
+        reranking, live = self._reader.reranking, self._catalog.route(self.alias).live
+        settings = self._quality.settings
+        if reranking is None or live is None or not settings.judged() or not settings.measures:
+            return None
+        if reranking.record.judged_on == live:
+            return None
+        try:
+            found = self.judge_reranker(progress=progress)
+        except RegenError as error:
+            return f"the reranker could not be judged: {error.message}"
+        return f"reranking by {found.model} {'helps' if found.helps else 'is switched off'}: {found.reason}"
 
     def _require_reranking(self) -> Reranking:
         if self._reader.reranking is None:

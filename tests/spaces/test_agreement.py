@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.spaces.synthetic import Vectors, rotation, texts
 
-from regen.spaces.compare import agreement, closest
+from regen.spaces.agreement import agreement, closest
 from regen.spaces.derive import quantize
 from regen.spaces.vectors import normalize
 

@@ -85,15 +85,24 @@ def load(collection: str, old: Embedder, new: Embedder) -> Pair:
     for query, document, grade in judged:
         if query in row and document in place:
             grades[row[query], place[document]] = max(float(grade), 0.0)
-    vectors = [
-        (normalize(model.embed_documents(texts)), normalize(np.stack([model.embed_query(q) for q in queries.values()])))
-        for model in (old, new)
-    ]
+    vectors = [embedded(collection, model, texts, list(queries.values())) for model in (old, new)]
     title = f"{collection}: {old.info.name} → {new.info.name}"
     (old_held, old_asked), (new_held, new_asked) = vectors
     lengths = np.array([len(text) for text in texts])
     before, after = ((asked @ held.T).astype(np.float64) for held, asked in vectors)
     return Pair(title, grades, before, after, old_held, new_held, old_asked, new_asked, lengths)
+
+
+_EMBEDDED: dict[tuple[str, str], tuple[Vectors, Vectors]] = {}
+
+
+def embedded(collection: str, model: Embedder, texts: Sequence[str], queries: Sequence[str]) -> tuple[Vectors, Vectors]:
+    """Unit vectors of a collection's documents and queries, made once."""
+    key = collection, model.info.name
+    if key not in _EMBEDDED:
+        asked = np.stack([model.embed_query(query) for query in queries])
+        _EMBEDDED[key] = normalize(model.embed_documents(texts)), normalize(asked)
+    return _EMBEDDED[key]
 
 
 def ndcg(scores: Floats, grades: Floats) -> Floats:

@@ -17,7 +17,7 @@ from regen.errors import ConfigError, StoreError
 from regen.ports import CollectionSpec, Vectors
 from regen.stores.field_names import column_key, column_name
 from regen.stores.lancedb import LanceStore
-from regen.stores.lancedb_upkeep import _superseded, vector_index
+from regen.stores.lancedb_upkeep import _superseded, index_of, vector_index
 from regen.testing.store_cases import (
     HOSTILE_KEYS,
     ids_of,
@@ -313,3 +313,23 @@ def test_what_cannot_be_encoded_matches_nothing_kept(store: LanceStore) -> None:
     with pytest.raises(StoreError, match="text"):
         store.upsert("g1", make_points(["b"], texts=["half \ud800"]))
     assert store.count("g1") == 2
+
+
+def test_the_first_search_by_words_makes_their_index(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody pays for it before; upkeep adds what came later when that is much, and answers are the same."""
+    monkeypatch.setattr("regen.stores.lancedb_upkeep._MANY_UNINDEXED_TEXTS", 50)
+    make_collection(store, make_points(numbered(40), texts=[f"zebra number{at}" for at in range(40)]))
+    table = store._open("g1").table
+    store.maintain("g1", force=True)
+    assert index_of(table, "text") is None
+    assert len(store.search_words("g1", "zebra", 99)) == 40
+    assert index_of(table, "text") is not None
+    later = [f"{at:032x}" for at in range(40, 100)]
+    store.upsert("g1", make_points(later[:20], texts=["zebra"] * 20))
+    assert store.maintain("g1") == []
+    assert len(store.search_words("g1", "zebra", 99)) == 60
+    store.upsert("g1", make_points(later[20:], texts=["zebra"] * 40))
+    assert store.maintain("g1") == ["added 60 points to the index of words"]
+    assert store.maintain("g1") == []
+    assert len(store.search_words("g1", "zebra", 99)) == 99
+    assert ids_of(store.search_words("g1", "number7", 9)) == [numbered(40)[7]]

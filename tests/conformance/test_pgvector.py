@@ -20,7 +20,7 @@ from regen.postgres import Address
 from regen.spaces.derive import quantize
 from regen.stores.pgvector import PgvectorStore
 from regen.testing.postgres_server import PostgresServer
-from regen.testing.store_cases import COLLECTION, FIELDS, ids_of, make_points, numbered, scanned, where
+from regen.testing.store_cases import COLLECTION, FIELDS, ids_of, make_collection, make_points, numbered, scanned, where
 
 DIMENSIONS = 24
 
@@ -308,3 +308,63 @@ def test_a_missing_right_is_named(store: PgvectorStore) -> None:
     with pytest.raises(StoreError, match="permission denied"):
         reader.upsert("first", make_points(["a"], dimensions=4))
     reader.close()
+
+
+def words(count: int) -> Points:
+    """Texts of two common words and one of their own; one in fifty is of the year 7."""
+    texts = [f"common words number{at}" for at in range(count)]
+    return make_points(
+        numbered(count), texts=texts, metadata=[{"year": 7 if at % 50 == 3 else 1} for at in range(count)]
+    )
+
+
+def test_the_first_search_by_words_makes_their_index(store: PgvectorStore) -> None:
+    """Nobody pays for it before; one that was left half-made is built anew by upkeep, and answers are the same."""
+    make_collection(store, words(200))
+    table = f"{Address.of(store.url).schema}.{COLLECTION}"
+    listed = f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = '{table}'::regclass"
+    assert not any("g1_words" in name for (name,) in sql(store.url, listed))
+    answers = [ids_of(store.search_words(COLLECTION, query, 9)) for query in ("number7", "common number8")]
+    assert answers[0] == [numbered(200)[7]]
+    assert (answers[1][0], len(answers[1])) == (numbered(200)[8], 9)
+    assert any("g1_words" in name for (name,) in sql(store.url, listed))
+    broken = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass"
+    sql(store.url, broken, f"{table}_words")
+    assert [ids_of(store.search_words(COLLECTION, query, 9)) for query in ("number7", "common number8")] == answers
+    assert "built the index of words" in store.maintain(COLLECTION)
+    assert "built the index of words" not in store.maintain(COLLECTION, force=True)
+    assert [ids_of(store.search_words(COLLECTION, query, 9)) for query in ("number7", "common number8")] == answers
+
+
+def test_a_filter_that_rare_words_miss(store: PgvectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the texts that rare words chose do not satisfy the filter, those with its common words are found."""
+    monkeypatch.setattr("regen.stores.pgvector_words._CANDIDATES", 10)
+    make_collection(store, words(300))
+    found = ids_of(store.search_words(COLLECTION, "common number4 number5", 4, where=where(year=7)))
+    assert sorted(int(point_id, 16) % 50 for point_id in found) == [3] * 4
+    assert ids_of(store.search_words(COLLECTION, "common number4 number5", 1)) == [numbered(300)[4]]
+
+
+def test_who_may_only_read_searches_by_words(store: PgvectorStore) -> None:
+    """Without the right to make an index, or while a transaction is in its way, all texts are read."""
+    points = words(30)
+    store.create("first", CollectionSpec(points.vectors.shape[1]))
+    store.upsert("first", points)
+    sql(store.url, "DROP ROLE IF EXISTS word_reader")
+    sql(store.url, "CREATE ROLE word_reader LOGIN")
+    sql(store.url, f"GRANT USAGE ON SCHEMA {Address.of(store.url).schema} TO word_reader")
+    sql(store.url, "GRANT SELECT ON first TO word_reader")
+    reader = PgvectorStore.from_url(store.url.replace("postgres@", "word_reader@"))
+    assert ids_of(reader.search_words("first", "number17 unheard", 5)) == [numbered(30)[17]]
+    assert len(reader.search_words("first", "common", 50)) == 30
+    reader.close()
+
+
+def test_texts_of_more_words_than_postgresql_indexes(store: PgvectorStore) -> None:
+    """A point of megabytes of words is written beside an index of words, and found by those at its beginning."""
+    make_collection(store, words(3))
+    assert len(store.search_words(COLLECTION, "common", 9)) == 3
+    huge = "okapi " + " ".join(f"w{at}" for at in range(400_000))
+    store.upsert(COLLECTION, make_points(["huge"], texts=[huge]))
+    assert ids_of(store.search_words(COLLECTION, "okapi", 9)) == ["huge"]
+    assert ids_of(store.search_words(COLLECTION, "w12", 9)) == ["huge"]

@@ -46,6 +46,7 @@ from regen.stores.pgvector_layout import (
 from regen.stores.pgvector_search import best
 from regen.stores.pgvector_upkeep import is_indexed, maintain
 from regen.stores.pgvector_vectors import decoded
+from regen.stores.pgvector_words import best_by_words
 from regen.stores.pgvector_writing import COMMENTS, PgvectorWriter, check_name, quoted
 
 DEFAULT_SCHEMA: Final = "regen_vectors"
@@ -186,6 +187,28 @@ class PgvectorStore(PgvectorWriter):
             return best(connection, self._table(collection), layout, query, k, narrowed, indexed=indexed)
 
         return self._connections.ask(collection, read)
+
+    def search_words(
+        self,
+        collection: str,
+        query: str,
+        k: int,
+        *,
+        where: Filter = (),
+        principals: frozenset[Principal] | Unrestricted | None = None,
+    ) -> list[StoreHit]:
+        """The k best points by the words of their texts. The first such search of a collection makes its index."""
+        layout = self._layout(collection)
+        if any(clause.key not in layout.fields for clause in where):
+            layout = self._layout(collection, anew=True)  # another process may have added the field
+        narrowed = condition(where, layout.fields, principals)
+        if narrowed.never or k < 1:
+            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            return []
+        table = self._table(collection)
+        return self._connections.ask(
+            collection, lambda connection: best_by_words(connection, collection, table, query, k, narrowed)
+        )
 
     # ── powers ──
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -14,6 +15,17 @@ _INDEXES: Final = (
     "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
     "WHERE i.indrelid = %s::regclass"
 )
+_WORDS_OF: Final = 200_000
+_SIGNS: Final = "".join(f"\\x{ord(sign):02x}" for sign in string.punctuation)
+
+
+def words_of(text: str) -> str:
+    """The SQL of a text's words. Signs part them: else PostgreSQL would take ``/zebra/`` for the name of a file."""
+    return f"to_tsvector('english', translate({text}, E'{_SIGNS}', '{' ' * len(string.punctuation)}'))"
+
+
+WORDS: Final = words_of(f"left(text, {_WORDS_OF})")
+"""The words of a point. PostgreSQL refuses more than a megabyte of them, and with an index would refuse the point."""
 
 
 def maintain(
@@ -25,7 +37,7 @@ def maintain(
     """
     settings = IndexSettings.of(layout.index)
     rows = _count(connection, table)
-    done = []
+    done = _words(connection, collection, table)
     if rows >= settings.min_rows:
         done += _indexes(connection, collection, table, layout, settings, rows)
     if force or done or _much_changed(connection, table):
@@ -40,9 +52,29 @@ def index_name(collection: str, part: str = "vectors") -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[:50]}_{blake2b(name.encode(), digest_size=6).hexdigest()}"
 
 
+def indexes(connection: psycopg.Connection[Any], table: str) -> dict[str, bool]:
+    """The indexes of a table by name, and whether searches can use them."""
+    return dict(connection.execute(_INDEXES, [table]).fetchall())
+
+
+def word_index(collection: str, table: str) -> str:
+    """The statement that makes a collection's index of words."""
+    name = index_name(collection, "words")
+    return f'CREATE INDEX CONCURRENTLY IF NOT EXISTS "{name}" ON {table} USING gin ({WORDS})'
+
+
 def is_indexed(connection: psycopg.Connection[Any], collection: str, table: str) -> bool:
     """Whether the collection has a vector index that searches can use."""
-    return (index_name(collection), True) in connection.execute(_INDEXES, [table]).fetchall()
+    return indexes(connection, table).get(index_name(collection), False)
+
+
+def _words(connection: psycopg.Connection[Any], collection: str, table: str) -> list[str]:
+    """Build the index of words anew where a search began to and did not end; nobody else wants one."""
+    name = index_name(collection, "words")
+    held = indexes(connection, table)
+    if held.get(name, True) or not _build(connection, name, table, held, f"USING gin ({WORDS})"):
+        return []
+    return ["built the index of words"]
 
 
 def _indexes(
@@ -53,7 +85,7 @@ def _indexes(
     settings: IndexSettings,
     rows: int,
 ) -> list[str]:
-    held = dict(connection.execute(_INDEXES, [table]).fetchall())
+    held = indexes(connection, table)
     done = []
     filtered = [("access", "strings"), ("odd", "strings"), *layout.fields.values()]
     for column, kind in filtered:

@@ -1,6 +1,6 @@
 """What words add to vectors: nDCG@10 of vector, keyword and hybrid search on judged collections, through regen.
 
-    python -m benchmarks.hybrid [--stores memory,lancedb,pgvector] [--json FILE]
+    python -m benchmarks.hybrid [--stores memory,lancedb,pgvector] [--models …] [--json FILE]
 
 Each collection is indexed as whole documents, title and text, by each model; every judged query is asked in each mode
 through ``Index.search``. ± is half of the 95 % interval (paired bootstrap over queries) of the difference to vectors.
@@ -84,6 +84,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stores", default=",".join(STORES))
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     stores = arguments.stores.split(",")
@@ -92,7 +93,7 @@ def main() -> None:
     with urls(stores) as places:
         for name in COLLECTIONS:
             documents, queries, judged = collection(name)
-            for model in MODELS:
+            for model in arguments.models.split(","):
                 for store in stores:
                     row = measure_one(model, places[store], documents, queries, judged)
                     console.log(name, model, store, *told(row))

@@ -338,7 +338,7 @@ def test_the_first_search_by_words_makes_their_index(store: PgvectorStore) -> No
 
 def test_a_filter_that_rare_words_miss(store: PgvectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the texts that rare words chose do not satisfy the filter, those with its common words are found."""
-    monkeypatch.setattr("regen.stores.pgvector_words._CANDIDATES", 10)
+    monkeypatch.setattr("regen.stores.pgvector_words._LOOKED_UP", 10)
     make_collection(store, words(300))
     found = ids_of(store.search_words(COLLECTION, "common number4 number5", 4, where=where(year=7)))
     assert sorted(int(point_id, 16) % 50 for point_id in found) == [3] * 4

@@ -21,7 +21,7 @@ _SIGNS: Final = "".join(f"\\x{ord(sign):02x}" for sign in string.punctuation)
 
 def words_of(text: str) -> str:
     """The SQL of a text's words. Signs part them: else PostgreSQL would take ``/zebra/`` for the name of a file."""
-    return f"to_tsvector('english', translate({text}, E'{_SIGNS}', '{' ' * len(string.punctuation)}'))"
+    return f"to_tsvector('english', regexp_replace({text}, '[{_SIGNS}]', ' ', 'g'))"
 
 
 WORDS: Final = words_of(f"left(text, {_WORDS_OF})")

@@ -1,9 +1,9 @@
 """Searching a collection by words: BM25 over PostgreSQL's own text vectors, whose matches an index finds.
 
-PostgreSQL's ranking knows no rarity, and reads every match. So the rarest words of a query choose the candidates, some
-thousand at most, and all of its words score them. The first search by words makes the index, beside readers and
-writers; upkeep builds one anew that was left half-made. Without it (nobody may make one, or it is being made) answers
-are the same, and slow.
+PostgreSQL's ranking knows no rarity, and parses every match anew (0.3 ms each). So the index alone chooses: the points
+whose words weigh most by their rarity, a few times k. Only these are parsed, and scored by how often they hold a word,
+and how long they are. The first search by words makes the index, beside readers and writers; upkeep builds one anew
+that was left half-made. Without it (nobody may make one, or it is being made) all texts are read, which is slow.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from regen.stores.pgvector_filters import Condition
 from regen.stores.pgvector_upkeep import WORDS, index_name, indexes, word_index, words_of
 
 _HIT: Final = "id, chunk_id, token, doc_id, text"
-_CANDIDATES: Final = 2_000
-"""Texts that are scored for a query, about, if fewer words than all of it find as many."""
+_LOOKED_UP: Final = 20_000
+"""Points that the index is asked for, about, if fewer words than all of a query find as many: the rarest come first."""
+_PARSED_BESIDE: Final = 50
+"""Points that are parsed and scored beside the k best by the rarity of their words."""
 _LONGEST_QUERY: Final = 100_000
 _SATURATION: Final = 1.2
 _LENGTH: Final = 0.75
@@ -36,16 +38,22 @@ def best_by_words(
     lexemes = [row[0] for row in connection.execute(statement.encode(), [asked]).fetchall()]
     if not lexemes:
         return []
-    if _indexed(connection, collection, table):
-        holding, points = _frequencies(connection, table, lexemes)
-    else:
-        holding, points = _counted(connection, table, lexemes)
-    if not holding:
-        return []
+    indexed = _indexed(connection, collection, table)
+    with connection.transaction():
+        if indexed:  # the planner takes parsing for cheap, and reading all texts for as good as asking the index
+            connection.execute(b"SET LOCAL enable_seqscan = off")
+        return _ranked(connection, table, lexemes, k, narrowed, indexed=indexed)
+
+
+def _ranked(
+    connection: psycopg.Connection[Any], table: str, lexemes: list[str], k: int, narrowed: Condition, *, indexed: bool
+) -> list[StoreHit]:
+    holding, points = (_frequencies if indexed else _counted)(connection, table, lexemes)
     weights = {lexeme: log(1 + (points - held + 0.5) / (held + 0.5)) for lexeme, held in holding.items()}
-    hits = _scored(connection, table, _choosing(holding, k), weights, k, narrowed)
-    if len(hits) < k and len(_choosing(holding, k)) < len(holding):  # the filter left too few of what rare words chose
-        hits = _scored(connection, table, list(holding), weights, k, narrowed)
+    choosing = _choosing(holding, k) if indexed else list(holding)
+    hits = _scored(connection, table, choosing, weights, k, narrowed, indexed=indexed)
+    if len(hits) < k and len(choosing) < len(holding):  # the filter left too few of what the rare words chose
+        hits = _scored(connection, table, list(holding), weights, k, narrowed, indexed=indexed)
     return hits
 
 
@@ -94,7 +102,7 @@ def _choosing(holding: Mapping[str, int], k: int) -> list[str]:
     chosen: list[str] = []
     candidates = 0
     for lexeme, held in sorted(holding.items(), key=lambda item: item[1]):
-        if chosen and candidates + held > max(_CANDIDATES, 4 * k):
+        if chosen and candidates + held > max(_LOOKED_UP, 4 * k):
             break
         chosen.append(lexeme)
         candidates += held
@@ -108,21 +116,45 @@ def _scored(
     weights: Mapping[str, float],
     k: int,
     narrowed: Condition,
+    *,
+    indexed: bool,
 ) -> list[StoreHit]:
+    if not choosing:
+        return []
+    chosen, values = (_by_index if indexed else _by_reading)(table, choosing, weights, k, narrowed)
     share = f"sum(weight * times * {_SATURATION + 1} / (times + {_SATURATION} * ({1 - _LENGTH} + {_LENGTH} * size)))"
     statement = (
-        f"WITH found AS MATERIALIZED (SELECT id, {WORDS} AS words FROM {table} "  # noqa: S608 - quoted
-        f"WHERE {WORDS} @@ %s::tsquery AND {narrowed.text}), "
-        "sized AS (SELECT id, words, length(words) / avg(length(words)) OVER () AS size FROM found), "
-        f"scored AS (SELECT id, (SELECT {share} FROM unnest(words) AS held "
+        f"WITH chosen AS MATERIALIZED ({chosen}), "  # noqa: S608 - quoted
+        f"parsed AS MATERIALIZED (SELECT {_HIT}, {WORDS} AS words FROM chosen JOIN {table} USING (id)), "
+        "sized AS (SELECT *, length(words) / avg(length(words)) OVER () AS size FROM parsed) "
+        f"SELECT {_HIT}, (SELECT {share} FROM unnest(words) AS held "
         "JOIN unnest(%s::text[], %s::float8[]) AS asked(lexeme, weight) USING (lexeme), "
         "LATERAL (SELECT cardinality(held.positions)::float8) AS counted(times)) AS score FROM sized "
-        "ORDER BY score DESC, id LIMIT %s) "
-        f"SELECT {_HIT}, score FROM scored JOIN {table} USING (id) ORDER BY score DESC, id"
+        "ORDER BY score DESC, id LIMIT %s"
     )
-    values = [" | ".join(map(_term, choosing)), *narrowed.values, list(weights), list(weights.values()), k]
-    rows = connection.execute(statement.encode(), values).fetchall()
+    rows = connection.execute(statement.encode(), [*values, list(weights), list(weights.values()), k]).fetchall()
     return [StoreHit(row[0], float(row[5]), *row[1:5]) for row in rows]
+
+
+def _by_index(
+    table: str, choosing: list[str], weights: Mapping[str, float], k: int, narrowed: Condition
+) -> tuple[str, list[Any]]:
+    """The statement, with its values, of the points whose words weigh most; the index is asked once for each word."""
+    matching = f"SELECT id FROM {table} WHERE {WORDS} @@ term::tsquery AND {narrowed.text}"  # noqa: S608 - quoted
+    statement = (
+        f"SELECT id FROM unnest(%s::text[], %s::float8[]) AS word(term, weight), LATERAL ({matching}) AS held "  # noqa: S608
+        "GROUP BY id ORDER BY sum(weight) DESC, id LIMIT %s"
+    )
+    terms, weighing = list(map(_term, choosing)), [weights[lexeme] for lexeme in choosing]
+    return statement, [terms, weighing, *narrowed.values, k + _PARSED_BESIDE]
+
+
+def _by_reading(
+    table: str, choosing: list[str], _weights: Mapping[str, float], _k: int, narrowed: Condition
+) -> tuple[str, list[Any]]:
+    """The statement, with its value, of all points that hold one of the words."""
+    statement = f"SELECT id FROM {table} WHERE {WORDS} @@ %s::tsquery AND {narrowed.text}"  # noqa: S608 - quoted
+    return statement, [" | ".join(map(_term, choosing)), *narrowed.values]
 
 
 def _term(lexeme: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from regen.testing.postgres_server import PostgresServer
 
-STORES = ("memory", "lancedb", "pgvector", "qdrant", "chroma", "milvus", "pinecone")
+STORES = ("memory", "lancedb", "pgvector", "qdrant", "chroma", "milvus", "pinecone", "elasticsearch", "opensearch")
 """What ``--stores`` takes: the names that tests are marked with, ``@pytest.mark.store("qdrant")``."""
 
 

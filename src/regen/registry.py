@@ -82,8 +82,10 @@ STORES: Final = Kind(
     "store.url",
     {
         "chroma": Adapter("regen.stores.chroma:ChromaStore", "chroma"),
+        "elasticsearch": Adapter("regen.stores.elasticsearch:ElasticsearchStore", "elasticsearch"),
         "lancedb": Adapter("regen.stores.lancedb:LanceStore"),
         "memory": Adapter("regen.stores.memory:MemoryStore"),
+        "opensearch": Adapter("regen.stores.opensearch:OpenSearchStore", "opensearch"),
         "qdrant": Adapter("regen.stores.qdrant:QdrantStore", "qdrant"),
         "milvus": Adapter("regen.stores.milvus:MilvusStore", "milvus"),
         "postgresql": Adapter("regen.stores.pgvector:PgvectorStore", "pgvector"),

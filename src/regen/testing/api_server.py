@@ -86,10 +86,14 @@ class ApiServer:
         """An error as the product words it."""
         raise NotImplementedError
 
+    def parsed(self, raw: bytes) -> Any:
+        """The body of a request: JSON, unless a subclass takes others."""
+        return json.loads(raw) if raw else None
+
     def received(self, method: str, target: str, raw: bytes, headers: dict[str, str]) -> Request:
         """Note a request."""
         parts = urlsplit(target)
-        body = json.loads(raw) if raw else None
+        body = self.parsed(raw)
         with self._counting:
             request = Request(
                 len(self.requests),

@@ -1,0 +1,83 @@
+"""Filters as queries of Elasticsearch and OpenSearch: each holds for every point of its clause, and for few others.
+
+A value that is not of its field's kind, or too long for the index, is listed by its column in ``open``: such a point
+passes every condition on that key, and the fence decides. Texts are compared by their bytes of UTF-8, which is the
+order of their code points. 0.0 and -0.0 are different terms of a number field: neither side ever says -0.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from regen.core.documents import Principal, Unrestricted
+from regen.core.fields import conforms
+from regen.core.filters import Clause, Filter, kind_of
+from regen.ports import FieldKind
+from regen.stores.records import encodable, field_column
+
+Query: TypeAlias = dict[str, Any]
+OPEN: Final = "open"
+"""The key of a record that lists the columns on which the index cannot answer for it."""
+_LOOSE: Final = {"gt": "gte", "gte": "gte", "lt": "lte", "lte": "lte"}
+_TERMS: Final = 65_536
+"""So many values a ``terms`` query takes (index.max_terms_count)."""
+
+
+def conditions(
+    where: Filter, fields: Mapping[str, FieldKind], principals: frozenset[Principal] | Unrestricted | None
+) -> list[Query] | None:
+    """What every hit must satisfy, all of it; None when no point can."""
+    must: list[Query] = []
+    for clause in where:
+        if clause.key not in fields:
+            continue
+        if clause.operator == "in" and not clause.value:
+            return None
+        must.extend(_conditions(clause, fields[clause.key]))
+    if not isinstance(principals, Unrestricted):
+        known = sorted(filter(encodable, principals or ()))
+        must.append(_any([{"term": {"public": True}}, *_among("access", known), *_among(OPEN, ["access"])]))
+    return must
+
+
+def _conditions(clause: Clause, kind: FieldKind) -> Iterator[Query]:
+    column = field_column(clause.key)
+    if clause.operator == "exists":
+        present = {"term": {"has": column}}
+        yield present if clause.value else {"bool": {"must_not": [present]}}
+        return
+    exact = _membership(clause, kind, column) if clause.operator in {"eq", "in"} else _range(clause, kind, column)
+    if exact is not None:
+        yield _any([*exact, *_among(OPEN, [column])])
+
+
+def _membership(clause: Clause, kind: FieldKind, column: str) -> list[Query]:
+    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
+    element: FieldKind = "string" if kind == "strings" else kind
+    wanted: list[Any] = [value for value in asked if conforms(value, element) and encodable(value)]
+    return _among(column, [float(value) + 0.0 for value in wanted] if element == "number" else wanted)
+
+
+def _range(clause: Clause, kind: FieldKind, column: str) -> list[Query] | None:
+    """The queries of which one must hold, none of them for nothing; None to leave the clause to the fence."""
+    value: Any = clause.value
+    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
+        return []
+    if kind == "strings" or not encodable(value):
+        return None
+    if conforms(value, kind):
+        return [{"range": {column: {clause.operator: value if kind == "string" else float(value) + 0.0}}}]
+    try:
+        rounded = float(value)
+    except OverflowError:
+        return None
+    return None if abs(rounded) == float("inf") else [{"range": {column: {_LOOSE[clause.operator]: rounded}}}]
+
+
+def _among(column: str, values: Sequence[Any]) -> list[Query]:
+    return [{"terms": {column: list(values[start : start + _TERMS])}} for start in range(0, len(values), _TERMS)]
+
+
+def _any(parts: list[Query]) -> Query:
+    return parts[0] if len(parts) == 1 else {"bool": {"should": parts, "minimum_should_match": 1}}

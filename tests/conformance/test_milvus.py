@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from tests.conformance.servers import emptied, server_url
 
+from regen import Chunking, Document, Index
+from regen.embedders.hashing import HashingEmbedder
 from regen.errors import ConfigError, StoreError
 from regen.ports import CollectionSpec, ForeignColumns, Store, Vector
 from regen.testing.store_cases import COLLECTION, ids_of, make_collection, make_points, random_vectors, scanned
@@ -193,3 +195,26 @@ def test_unknown_index_settings_are_refused(store: MilvusStore, index: dict[str,
     with pytest.raises(ConfigError, match=next(iter(index))):
         store.create("g1", CollectionSpec(2, index=index))
     assert store.collections() == []
+
+
+def test_what_is_too_long_is_a_dead_letter(tmp_path: Path) -> None:
+    """A text that Milvus cannot hold stops nobody: its document says why, the others are found, a shorter one heals."""
+    whole: dict[str, Any] = {
+        "store": "milvus+file://vectors.db",
+        "catalog": "sqlite:///c.db",
+        "chunking": Chunking("whole"),
+    }
+    with Index(embedder=HashingEmbedder(16), root=tmp_path, **whole) as index:
+        documents = [Document("a", "A river."), Document("long", "lake " * 14_000), Document("b", "A pond.")]
+        result = index.upsert(documents)
+        assert (result.documents.failed, result.embedded_texts) == (1, 2)
+        (letter,) = index.status().dead_letters
+        assert letter.doc_id == "long"
+        assert "bytes, and Milvus takes 65,535: set chunking.max_tokens" in letter.reason
+        assert {hit.doc_id for hit in index.search("river")} == {"a", "b"}
+        index.upsert([Document("long", "A short lake.")])
+        assert index.status().dead_letters == []
+        index.upsert([Document("a", "A river.", {"notes": ["x" * 1000] * 70})])
+        (letter,) = index.status().dead_letters
+        assert "make less of it filterable" in letter.reason
+        assert {hit.doc_id for hit in index.search("river")} == {"a", "b", "long"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -37,6 +37,7 @@ class TestQdrantStore(StoreConformance):
     """Local mode, or the server that REGEN_TEST_QDRANT_URL names."""
 
     orders_strings = False
+    word_settings: ClassVar[Mapping[str, Any]] = {"words": True}
     one_process = server_url("qdrant") is None
 
     def make_store(self, tmp_path: Path) -> Store:
@@ -260,3 +261,23 @@ def test_half_a_surrogate_pair(store: QdrantStore) -> None:
     with pytest.raises(StoreError, match="text"):
         store.upsert(COLLECTION, make_points(["b", "c"], texts=["fine", "half \ud800"]))
     assert store.count(COLLECTION) == 1
+
+
+def test_a_collection_without_words(store: QdrantStore) -> None:
+    """Words cost room, so a collection has them by an index setting; one without says what to write."""
+    make_collection(store, make_points(["a"], texts=["zebra"]))
+    with pytest.raises(ConfigError, match=r"made without words to search by\nHint: write `index: {words: true}`"):
+        store.search_words(COLLECTION, "zebra", 5)
+    with pytest.raises(ConfigError, match="words is 1\nHint: true, or false"):
+        store.create("other", CollectionSpec(4, index={"words": 1}))
+    with pytest.raises(ConfigError, match="Qdrant knows ef, ef_construction, m, words"):
+        store.create("other", CollectionSpec(4, index={"word": True}))
+
+
+def test_vectors_beside_words_are_as_they_were_written(store: QdrantStore) -> None:
+    """A collection with words searches and gives back its vectors as one without does."""
+    points = make_points(numbered(50))
+    make_collection(store, points, index={"words": True})
+    found, vectors = store.fetch(COLLECTION, numbered(50))
+    assert np.array_equal(vectors, points.vectors[[int(point_id, 16) for point_id in found]])
+    assert ids_of(store.search(COLLECTION, points.vectors[7], 1)) == [numbered(50)[7]]

@@ -16,7 +16,7 @@ from chromadb.api import ClientAPI
 from chromadb.config import Settings
 from chromadb.errors import ChromaError, NotFoundError
 
-from regen.errors import CollectionMissing, StoreError
+from regen.errors import CollectionMissing, StoreError, StoreUnreachable
 from regen.stores.addresses import Address, Product
 from regen.stores.shared import Shared
 
@@ -157,12 +157,12 @@ def translated(error: Exception, collection: str, where: str) -> StoreError:
             hint=f"put a token that may write into {CHROMA.key_variable}, or name its variable: ?api_key_env=NAME",
         )
     if status in _PASSING:
-        return StoreError(
+        return StoreUnreachable(
             f"Chroma at {where} is busy and stayed so (collection {collection!r}): {text}",
             hint="nothing acknowledged is lost; run again later, or lower limits.concurrency",
         )
     if isinstance(error, httpx.TransportError) or "Could not connect" in text:
-        return StoreError(
+        return StoreUnreachable(
             f"Chroma at {where} cannot be reached: {text}",
             hint="check host, port and https of store.url, and that the server runs; nothing acknowledged is lost",
         )

@@ -18,12 +18,14 @@ class GraphSettings:
     ef: int = 128
 
     @classmethod
-    def of(cls, index: Mapping[str, Any], vendor: str) -> GraphSettings:
-        """Read the settings. Raises ConfigError, naming the vendor, for a key or a value that is not valid."""
+    def of(cls, index: Mapping[str, Any], vendor: str, *others: str) -> GraphSettings:
+        """Read the settings, but for ``others``. Raises ConfigError, naming the vendor, for what is not valid."""
         valid = asdict(cls())
-        for key, value in index.items():
+        own = {key: value for key, value in index.items() if key not in others}
+        for key, value in own.items():
             if key not in valid:
-                raise ConfigError(f"unknown index setting {key!r}", hint=f"{vendor} knows {', '.join(sorted(valid))}")
+                known = ", ".join(sorted([*valid, *others]))
+                raise ConfigError(f"unknown index setting {key!r}", hint=f"{vendor} knows {known}")
             if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
                 raise ConfigError(f"index setting {key} is {value!r}", hint=f"a positive number; default {valid[key]}")
-        return cls(**dict(index))
+        return cls(**own)

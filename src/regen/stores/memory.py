@@ -17,7 +17,7 @@ from regen.core.recipe import Metric, Precision
 from regen.errors import CollectionMissing, ConfigError, StoreError
 from regen.ports import CollectionSpec, FieldKind, Payload, Points, StoredPayload, StoreHit, Vector, Vectors
 from regen.stores.batches import checked_points, checked_query
-from regen.stores.memory_words import bm25
+from regen.stores.words import bm25
 
 _SCHEME: Final = "memory://"
 _FIRST_ROWS: Final = 1024

@@ -10,7 +10,7 @@ does not. An alias keeps its target by name: a collection is dropped after its a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,7 @@ from regen.stores.milvus_layout import (
     key_of,
     own_entry,
     read_vectors,
+    refusal,
     rows_of,
     schema,
 )
@@ -200,6 +201,10 @@ class MilvusStore:
         return [hit_of(row, score) for row, score in scored if not row.get(ZERO)]
 
     # ── powers ──
+
+    def refusal(self, text: str, metadata: Mapping[str, Any], access: list[str] | None) -> str | None:
+        """Why a chunk is too long for Milvus, None when it is not."""
+        return refusal(text, metadata, access)
 
     def update_payload(self, collection: str, ids: Sequence[str], payload: Payload) -> None:
         """Replace metadata, access and revision of the points that exist.

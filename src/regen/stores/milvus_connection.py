@@ -14,7 +14,7 @@ import grpc
 import stamina
 from pymilvus import MilvusClient, MilvusException
 
-from regen.errors import CollectionMissing, ConfigError, StoreError
+from regen.errors import CollectionMissing, ConfigError, StoreError, StoreUnreachable
 from regen.stores.addresses import Address, Product
 from regen.stores.shared import Shared
 
@@ -146,12 +146,12 @@ def translated(error: Exception, collection: str, where: str) -> StoreError:
             "`milvus-lite server` or a Milvus serves several processes: milvus://host",
         )
     if isinstance(error, grpc.RpcError) or "connect" in text.lower():
-        return StoreError(
+        return StoreUnreachable(
             f"Milvus at {where} cannot be reached: {text}",
             hint="check host, port and https of store.url, and that the server runs; nothing acknowledged is lost",
         )
     if _BUSY.search(text):
-        return StoreError(
+        return StoreUnreachable(
             f"Milvus at {where} is busy and stayed so (collection {collection!r}): {text}",
             hint="nothing acknowledged is lost; run again later, or lower limits.concurrency",
         )

@@ -12,6 +12,7 @@ writers that add keys at once do not overwrite each other. A collection that is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ from regen.stores.records import Record, point_records
 
 REGISTER: Final = "regen_collections"
 LONGEST_TEXT: Final = 65_535
+_LONGEST_REST: Final = 60_000
+"""Of the 65,536 bytes that the object of all other columns may have; the rest is regen's own."""
+_SMALLER: Final = "set chunking.max_tokens, or another chunker than `whole`, so that chunks are smaller"
 _LONGEST_KEY: Final = 64
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,40}")
 _METRICS: Final[dict[Metric, str]] = {"cosine": "IP", "dot": "IP", "l2": "L2"}
@@ -111,12 +115,8 @@ def key_of(point_id: str) -> str:
 def rows_of(collection: str, points: Points, layout: Layout) -> list[Record]:
     """Points as rows. Raises StoreError for a text that is too long for Milvus, and writes nothing then."""
     for text in points.payload.text:
-        size = len(text.encode())
-        if size > LONGEST_TEXT:
-            raise StoreError(
-                f"a text of {size:,} bytes met collection {collection!r}, and Milvus takes {LONGEST_TEXT:,}",
-                hint="set chunking.max_tokens, or another chunker than `whole`, so that chunks are smaller",
-            )
+        if told := too_long(text):
+            raise StoreError(f"{told} (collection {collection!r})", hint=_SMALLER)
     units, exacts = as_units(points.vectors, layout.metric, layout.precision)
     rows = point_records(points, layout.fields)
     for at, row in enumerate(rows):
@@ -126,6 +126,23 @@ def rows_of(collection: str, points: Points, layout: Layout) -> list[Record]:
         if is_zero(points.vectors[at], layout.metric):
             rows[at][ZERO] = True
     return rows
+
+
+def too_long(text: str) -> str | None:
+    """Why Milvus cannot hold a text, None when it can."""
+    size = len(text.encode("utf-8", "replace"))
+    return f"a text of {size:,} bytes, and Milvus takes {LONGEST_TEXT:,}" if size > LONGEST_TEXT else None
+
+
+def refusal(text: str, metadata: Mapping[str, Any], access: list[str] | None) -> str | None:
+    """Why a chunk cannot be kept, None when it can. All that is not the text lies in one JSON object of a row."""
+    told = too_long(text)
+    if told is not None:
+        return f"{told}: {_SMALLER}"
+    size = len(json.dumps([metadata, access], ensure_ascii=False).encode("utf-8", "replace"))
+    if size > _LONGEST_REST:
+        return f"metadata and access of {size:,} bytes, and Milvus takes {_LONGEST_REST:,}: make less of it filterable"
+    return None
 
 
 def read_vectors(rows: Sequence[Mapping[str, Any]], layout: Layout) -> Vectors:

@@ -21,7 +21,7 @@ from qdrant_client import QdrantClient, models
 
 from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter
-from regen.errors import CollectionMissing, StoreError
+from regen.errors import CollectionMissing, ConfigError, StoreError
 from regen.ports import (
     CollectionSpec,
     FieldKind,
@@ -42,14 +42,19 @@ from regen.stores.qdrant_connection import QDRANT, Connection, missing
 from regen.stores.qdrant_filters import condition
 from regen.stores.qdrant_foreign import foreign_rows
 from regen.stores.qdrant_layout import (
+    OWN,
+    WORDS,
     Layout,
     batches,
     field_entries,
+    graph_settings,
     metadata_of,
     payload_indexes,
     qdrant_id,
     read_vectors,
     vector_params,
+    word_params,
+    words_asked,
 )
 from regen.stores.records import FOUND, changed_records, check_encodable, grouped, hit_of, scanned_page, with_nulls
 
@@ -80,7 +85,7 @@ class QdrantStore:
 
     def create(self, collection: str, spec: CollectionSpec) -> None:
         """Make an empty collection, or check that the one that is there has the same dimensions."""
-        settings = GraphSettings.of(spec.index, "Qdrant")
+        settings = graph_settings(spec.index)
         self._check_version(collection)
         if self._read(collection) is None:
             self._ask(collection, partial(_make, name=collection, spec=spec, settings=settings))
@@ -143,7 +148,7 @@ class QdrantStore:
                     collection_name=collection,
                     ids=chosen,
                     with_payload=["point_id", EXACT],
-                    with_vectors=True,
+                    with_vectors=[OWN] if layout.words else True,
                 ),
             )
         return [_payload(record)["point_id"] for record in found], read_vectors(found, layout)
@@ -184,15 +189,13 @@ class QdrantStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k best points that the filter and the principals let through."""
-        layout = self._layout(collection)
-        if any(clause.key not in layout.fields for clause in where):
-            layout = self._layout(collection, anew=True)  # another process may have added the field
+        layout = self._layout_for(collection, where)
         query = as_unit(checked_query(collection, vector, layout.dimensions), layout.metric)
         narrowed = condition(where, layout.fields, principals)
         if query is None or narrowed is None or k < 1:
             self._layout(collection, anew=True)  # a collection that is gone is said to be
             return []
-        ef = max(GraphSettings.of(layout.index, "Qdrant").ef, k)
+        ef = max(graph_settings(layout.index).ef, k)
         search = partial(
             QdrantClient.query_points,
             collection_name=collection,
@@ -205,6 +208,38 @@ class QdrantStore:
         found = self._ask(collection, search).points
         held = [(_payload(point), point.score) for point in found]
         return [hit_of(record, _score(score, layout)) for record, score in held if not record.get(ZERO)]
+
+    def search_words(
+        self,
+        collection: str,
+        query: str,
+        k: int,
+        *,
+        where: Filter = (),
+        principals: frozenset[Principal] | Unrestricted | None = None,
+    ) -> list[StoreHit]:
+        """The k best points by BM25 over sparse vectors. Raises ConfigError for a collection that was made without."""
+        layout = self._layout_for(collection, where)
+        if not layout.words:
+            raise ConfigError(
+                f"collection {collection!r} of {self._address.shown} was made without words to search by",
+                hint=f"write `index: {{{WORDS}: true}}` under store; `regen apply` then copies the vectors to a "
+                "generation that has them",
+            )
+        narrowed, asked = condition(where, layout.fields, principals), words_asked(query)
+        if narrowed is None or asked is None or k < 1:
+            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            return []
+        search = partial(
+            QdrantClient.query_points,
+            collection_name=collection,
+            query=asked,
+            using=WORDS,
+            query_filter=narrowed,
+            limit=k,
+            with_payload=list(FOUND),
+        )
+        return [hit_of(_payload(point), point.score) for point in self._ask(collection, search).points]
 
     # ── powers ──
 
@@ -315,6 +350,12 @@ class QdrantStore:
                 self._layouts[collection] = held
         return held[0]
 
+    def _layout_for(self, collection: str, where: Filter) -> Layout:
+        """The layout that a search needs: another process may have added a field that it filters by."""
+        layout = self._layout(collection)
+        known = all(clause.key in layout.fields for clause in where)
+        return layout if known else self._layout(collection, anew=True)
+
     def _forget(self, collection: str) -> None:
         with self._lock:
             self._layouts.pop(collection, None)
@@ -325,6 +366,7 @@ def _make(client: QdrantClient, *, name: str, spec: CollectionSpec, settings: Gr
         client.create_collection(
             name,
             vectors_config=vector_params(spec),
+            sparse_vectors_config=word_params(spec),
             hnsw_config=models.HnswConfigDiff(m=settings.m, ef_construct=settings.ef_construction),
             metadata=metadata_of(spec),
         )

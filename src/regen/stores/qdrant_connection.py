@@ -16,7 +16,7 @@ from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from regen.errors import CollectionMissing, StoreError
+from regen.errors import CollectionMissing, StoreError, StoreUnreachable
 from regen.stores.addresses import Address, Product
 from regen.stores.shared import Shared
 
@@ -172,14 +172,14 @@ def translated(error: Exception, collection: str, where: str) -> StoreError:
     if isinstance(error, ResourceExhaustedResponse) or (
         isinstance(error, UnexpectedResponse) and error.status_code in _PASSING
     ):
-        return StoreError(
+        return StoreUnreachable(
             f"Qdrant at {where} is busy and stayed so (collection {collection!r}): {_said(error)}",
             hint="nothing acknowledged is lost; run again later, or lower limits.concurrency",
         )
     if isinstance(error, UnexpectedResponse):
         return _refused(error, collection, where)
     if isinstance(error, ResponseHandlingException):
-        return StoreError(
+        return StoreUnreachable(
             f"Qdrant at {where} cannot be reached: {error.source}",
             hint="check host, port and https of store.url, and that the server runs; nothing acknowledged is lost",
         )

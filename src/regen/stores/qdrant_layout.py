@@ -16,11 +16,18 @@ import numpy as np
 from qdrant_client import models
 
 from regen.core.recipe import Metric, Precision
+from regen.errors import ConfigError
 from regen.ports import CollectionSpec, FieldKind, Points, Vectors
 from regen.stores.cosine import EXACT, ZERO, as_units, exact, is_zero
-from regen.stores.records import Record, field_column, point_records
+from regen.stores.graph_settings import GraphSettings
+from regen.stores.records import Record, encodable, field_column, point_records
+from regen.stores.words import weighed, word_number, words
 
 MARK: Final = "regen"
+OWN: Final = ""
+"""The name of the vector that has none, beside one that has."""
+WORDS: Final = "words"
+"""The sparse vector of a text's words, and the index setting that asks for it."""
 _FIELD: Final = "field "
 _DISTANCES: Final[dict[Metric, models.Distance]] = {
     "cosine": models.Distance.DOT,  # Distance.COSINE would change what is written
@@ -54,6 +61,7 @@ class Layout:
     precision: Precision
     index: Mapping[str, int] = field(default_factory=dict)
     fields: Mapping[str, FieldKind] = field(default_factory=dict)
+    words: bool = False
 
     @classmethod
     def of(cls, info: models.CollectionInfo) -> Layout | None:
@@ -62,7 +70,8 @@ class Layout:
         if MARK not in metadata or not isinstance(vectors, models.VectorParams):
             return None
         fields = {key.removeprefix(_FIELD): kind for key, kind in metadata.items() if key.startswith(_FIELD)}
-        return cls(vectors.size, metadata["metric"], metadata["precision"], metadata["index"], fields)
+        words = WORDS in (info.config.params.sparse_vectors or {})
+        return cls(vectors.size, metadata["metric"], metadata["precision"], metadata["index"], fields, words)
 
 
 def metadata_of(spec: CollectionSpec) -> dict[str, Any]:
@@ -80,6 +89,30 @@ def vector_params(spec: CollectionSpec) -> models.VectorParams:
     """The vectors of a new collection. float16 holds whole numbers to 2,048, so int8 and signs, exactly."""
     kind = models.Datatype.FLOAT32 if spec.precision == "float32" else models.Datatype.FLOAT16
     return models.VectorParams(size=spec.dimensions, distance=_DISTANCES[spec.metric], datatype=kind)
+
+
+def graph_settings(index: Mapping[str, Any]) -> GraphSettings:
+    """The settings of the graph. Raises ConfigError for a key or a value that is not valid."""
+    wanted = index.get(WORDS, False)
+    if not isinstance(wanted, bool):
+        raise ConfigError(f"index setting {WORDS} is {wanted!r}", hint="true, or false: the default")
+    return GraphSettings.of(index, "Qdrant", WORDS)
+
+
+def word_params(spec: CollectionSpec) -> dict[str, models.SparseVectorParams] | None:
+    """The sparse vectors of a new collection that is to be searched by words; the server knows how rare a word is."""
+    return {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)} if spec.index.get(WORDS) else None
+
+
+def words_asked(query: str) -> models.SparseVector | None:
+    """A query's words as a sparse vector, None when it has none."""
+    numbers = sorted({word_number(word) for word in words(query) if encodable(word)})
+    return models.SparseVector(indices=numbers, values=[1.0] * len(numbers)) if numbers else None
+
+
+def _words_held(text: str) -> models.SparseVector:
+    held = weighed(text)
+    return models.SparseVector(indices=list(held), values=list(held.values()))
 
 
 def payload_indexes(fields: Mapping[str, FieldKind]) -> dict[str, models.PayloadSchemaType]:
@@ -103,9 +136,12 @@ def batches(points: Points, layout: Layout) -> Iterator[models.Batch]:
         if is_zero(points.vectors[row], layout.metric):
             records[row][ZERO] = True
     for start, end in _slices(records, layout.dimensions):
+        vectors: Any = units[start:end].tolist()
+        if layout.words:
+            vectors = {OWN: vectors, WORDS: [_words_held(record["text"]) for record in records[start:end]]}
         yield models.Batch(
             ids=[qdrant_id(point_id) for point_id in points.ids[start:end]],
-            vectors=units[start:end].tolist(),
+            vectors=vectors,
             payloads=records[start:end],
         )
 
@@ -124,7 +160,8 @@ def _slices(records: Sequence[Record], dimensions: int) -> Iterator[tuple[int, i
 
 def read_vectors(found: Sequence[models.Record], layout: Layout) -> Vectors:
     """The vectors of records as they were written, shape (records, dimensions)."""
-    vectors = np.array([record.vector for record in found], np.float32).reshape(len(found), layout.dimensions)
+    held = [record.vector[OWN] if isinstance(record.vector, dict) else record.vector for record in found]
+    vectors = np.array(held, np.float32).reshape(len(found), layout.dimensions)
     for row, record in enumerate(found):
         packed = (record.payload or {}).get(EXACT)
         if packed is not None:

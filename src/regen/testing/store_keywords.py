@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 
 from regen.core.documents import UNRESTRICTED
 from regen.errors import CollectionMissing
-from regen.ports import MaintainedStore, PayloadStore, Store
+from regen.ports import MaintainedStore, PayloadStore, Points, Store
 from regen.ports.keywords import KeywordStore
 from regen.testing.store_cases import (
     COLLECTION,
@@ -45,6 +46,12 @@ class KeywordStoreCases(StoreHooks):
 
     ranks_rare_words = True
     """Whether a rare word counts for more than a common one."""
+    word_settings: ClassVar[Mapping[str, Any]] = {}
+    """The index settings that a collection needs to be searched by words."""
+
+    def searchable(self, store: Store, points: Points | None = None) -> None:
+        """Make the usual collection, so that it can be searched by words, and fill it."""
+        make_collection(store, points, index=dict(self.word_settings))
 
     def by_words(self, store: Store) -> KeywordStore:
         """Give back the store as one with this power, or skip the case."""
@@ -54,7 +61,7 @@ class KeywordStoreCases(StoreHooks):
         """A text with all words of a query comes before one with some; one with none is not found; scores fall."""
         power = self.by_words(store)
         texts = ["a red door", "a green window", "a red window with a red frame", "blue roofs and chimneys"]
-        make_collection(store, make_points(["door", "green", "both", "none"], texts=texts))
+        self.searchable(store, make_points(["door", "green", "both", "none"], texts=texts))
         hits = power.search_words(COLLECTION, "red window", 10)
         assert ids_of(hits)[0] == "both"
         assert sorted(ids_of(hits)) == ["both", "door", "green"]
@@ -67,13 +74,13 @@ class KeywordStoreCases(StoreHooks):
             pytest.skip(f"{type(self).__name__}: the store does not weigh words by how rare they are")
         texts = [f"printer manual number {at}" for at in range(20)] + ["xylophone manual number 20"]
         texts += [f"garden manual number {at}" for at in range(20)]
-        make_collection(store, make_points(numbered(41), texts=texts))
+        self.searchable(store, make_points(numbered(41), texts=texts))
         assert ids_of(power.search_words(COLLECTION, "printer xylophone", 5))[0] == numbered(41)[20]
 
     def test_a_hit_of_words_carries_what_the_fence_needs(self, store: Store) -> None:
         """A hit names its point, chunk, token, document and text."""
         power = self.by_words(store)
-        make_collection(store, make_points(["a", "b"], texts=["zebra crossing", "something else"]))
+        self.searchable(store, make_points(["a", "b"], texts=["zebra crossing", "something else"]))
         (hit,) = power.search_words(COLLECTION, "zebra", 5)
         assert (hit.point_id, hit.chunk_id, hit.token) == ("a", "chunk a", 2**40)
         assert (hit.doc_id, hit.text) == ("doc a", "zebra crossing")
@@ -81,14 +88,14 @@ class KeywordStoreCases(StoreHooks):
     def test_case_makes_no_difference(self, store: Store) -> None:
         """Words are found in whatever case they are written or asked for."""
         power = self.by_words(store)
-        make_collection(store, make_points(["a", "b", "c"], texts=["Zebra", "ZEBRA", "a zebra"]))
+        self.searchable(store, make_points(["a", "b", "c"], texts=["Zebra", "ZEBRA", "a zebra"]))
         for query in ("zebra", "ZEBRA", "Zebra"):
             assert sorted(ids_of(power.search_words(COLLECTION, query, 9))) == ["a", "b", "c"]
 
     def test_no_more_than_were_asked_for(self, store: Store) -> None:
         """At most k are found, the best of all; a k below one finds none, an empty collection neither."""
         power = self.by_words(store)
-        make_collection(store)
+        self.searchable(store)
         assert power.search_words(COLLECTION, "zebra", 5) == []
         store.upsert(COLLECTION, make_points(numbered(50), texts=["zebra"] * 49 + ["zebra zebra crossing crossing"]))
         assert ids_of(power.search_words(COLLECTION, "zebra crossing", 1)) == [numbered(50)[49]]
@@ -99,7 +106,7 @@ class KeywordStoreCases(StoreHooks):
     def test_a_query_without_words_finds_nothing(self, store: Store) -> None:
         """Nothing, blanks and signs are valid queries that no text has to do with."""
         power = self.by_words(store)
-        make_collection(store, make_points(["a", "b"], texts=["zebra ?!", ""]))
+        self.searchable(store, make_points(["a", "b"], texts=["zebra ?!", ""]))
         for query in ("", " ", "\n\t", "?!", "…", "-- ,;.", "\ud800", "()", "* ?"):
             assert power.search_words(COLLECTION, query, 5) == [], repr(query)
 
@@ -107,13 +114,13 @@ class KeywordStoreCases(StoreHooks):
     def test_no_character_of_a_query_has_a_meaning(self, store: Store, query: str) -> None:
         """What is syntax to a query language finds the word that it contains, as if it stood alone."""
         power = self.by_words(store)
-        make_collection(store, make_points(["a", "b"], texts=["the zebra stands", "nothing of the kind"]))
+        self.searchable(store, make_points(["a", "b"], texts=["the zebra stands", "nothing of the kind"]))
         assert ids_of(power.search_words(COLLECTION, query, 5))[:1] == ["a"]
 
     def test_hostile_queries_do_no_harm(self, store: Store) -> None:
         """Any string may be asked for, also one of many thousand words, and the collection is as it was."""
         power = self.by_words(store)
-        make_collection(store, make_points(["a", "b"], texts=["the zebra stands", "nothing of the kind"]))
+        self.searchable(store, make_points(["a", "b"], texts=["the zebra stands", "nothing of the kind"]))
         for text in HOSTILE_TEXTS:
             power.search_words(COLLECTION, text, 5)
             assert ids_of(power.search_words(COLLECTION, f"{text} zebra", 5))[:1] == ["a"], repr(text)
@@ -126,7 +133,7 @@ class KeywordStoreCases(StoreHooks):
     def test_words_of_many_languages(self, store: Store, language: str) -> None:
         """Words in any script that parts them by blanks are found, and in no other language's text."""
         power = self.by_words(store)
-        make_collection(store, make_points(list(_LANGUAGES), texts=[text for text, _ in _LANGUAGES.values()]))
+        self.searchable(store, make_points(list(_LANGUAGES), texts=[text for text, _ in _LANGUAGES.values()]))
         assert ids_of(power.search_words(COLLECTION, _LANGUAGES[language][1], 5)) == [language]
 
     def test_filters_narrow_what_words_find(self, store: Store) -> None:
@@ -137,7 +144,7 @@ class KeywordStoreCases(StoreHooks):
             for at in range(300)
         ]
         texts = ["a zebra" if at % 60 == 42 else "zebra zebra zebra" for at in range(300)]
-        make_collection(store, make_points(numbered(300), metadata=metadata, texts=texts))
+        self.searchable(store, make_points(numbered(300), metadata=metadata, texts=texts))
         for narrow in (where(lang="rare"), where(year={"lt": 2000}), where(tags="rare"), where(lang=["rare", "x"])):
             found = ids_of(power.search_words(COLLECTION, "zebra", 5, where=narrow))
             assert sorted(int(point_id, 16) for point_id in found) == [42, 102, 162, 222, 282], narrow
@@ -146,7 +153,7 @@ class KeywordStoreCases(StoreHooks):
         """A value that is not of its field's kind, and a key that is no field, are the fence's to judge."""
         power = self.by_words(store)
         points = make_points(["odd", "de"], metadata=[{"lang": 5}, {"lang": "de"}], texts=["zebra", "zebra"])
-        make_collection(store, points)
+        self.searchable(store, points)
         assert "odd" in ids_of(power.search_words(COLLECTION, "zebra", 5, where=where(lang=5)))
         assert "de" in ids_of(power.search_words(COLLECTION, "zebra", 5, where=where(lang="de")))
         assert set(ids_of(power.search_words(COLLECTION, "zebra", 5, where=where(unheard="of")))) == {"odd", "de"}
@@ -157,7 +164,7 @@ class KeywordStoreCases(StoreHooks):
         power = self.by_words(store)
         access: list[list[str] | None] = [None, [], ["x"], ["y"], ["x", "y"], *([["other"]] * 200)]
         ids = ["public", "nobody", "x", "y", "xy", *numbered(200)]
-        make_collection(store, make_points(ids, access=access, texts=["zebra"] * 5 + ["zebra zebra"] * 200))
+        self.searchable(store, make_points(ids, access=access, texts=["zebra"] * 5 + ["zebra zebra"] * 200))
 
         def seen(principals: Any) -> list[str]:
             return sorted(ids_of(power.search_words(COLLECTION, "zebra", 4, principals=principals)))
@@ -170,7 +177,7 @@ class KeywordStoreCases(StoreHooks):
     def test_words_of_what_was_just_written_are_found(self, store: Store) -> None:
         """A point is found by its words when the call that wrote it returns, also when others were indexed before."""
         power = self.by_words(store)
-        make_collection(store, make_points(numbered(20), texts=["a zebra"] * 20))
+        self.searchable(store, make_points(numbered(20), texts=["a zebra"] * 20))
         assert len(power.search_words(COLLECTION, "zebra", 99)) == 20
         for at in range(5):
             store.upsert(COLLECTION, make_points([f"n{at}"], texts=[f"okapi number{at} zebra"]))
@@ -180,14 +187,14 @@ class KeywordStoreCases(StoreHooks):
     def test_words_of_what_is_gone_are_not_found(self, store: Store) -> None:
         """A deleted point is not found any more, and one written anew by its new words only."""
         power = self.by_words(store)
-        make_collection(store, make_points(["a", "b", "c"], texts=["zebra one", "zebra two", "zebra three"]))
+        self.searchable(store, make_points(["a", "b", "c"], texts=["zebra one", "zebra two", "zebra three"]))
         assert sorted(ids_of(power.search_words(COLLECTION, "zebra", 9))) == ["a", "b", "c"]
         store.delete(COLLECTION, ["a"])
         store.upsert(COLLECTION, make_points(["b"], texts=["okapi two"]))
         assert ids_of(power.search_words(COLLECTION, "zebra", 9)) == ["c"]
         assert ids_of(power.search_words(COLLECTION, "okapi", 9)) == ["b"]
         store.drop(COLLECTION)
-        make_collection(store, make_points(["d"], texts=["okapi"]))
+        self.searchable(store, make_points(["d"], texts=["okapi"]))
         assert power.search_words(COLLECTION, "zebra", 9) == []
         assert ids_of(power.search_words(COLLECTION, "okapi", 9)) == ["d"]
 
@@ -196,7 +203,7 @@ class KeywordStoreCases(StoreHooks):
         power = self.by_words(store)
         if not isinstance(store, PayloadStore):
             self.lacks(store, "PayloadStore")
-        make_collection(store, make_points(["a", "b"], metadata=[{"lang": "en"}] * 2, texts=["zebra", "zebra"]))
+        self.searchable(store, make_points(["a", "b"], metadata=[{"lang": "en"}] * 2, texts=["zebra", "zebra"]))
         assert len(power.search_words(COLLECTION, "zebra", 9)) == 2
         changed = make_points(["a"], metadata=[{"lang": "de"}], access=[["x"]]).payload
         store.update_payload(COLLECTION, ["a"], changed)
@@ -207,7 +214,7 @@ class KeywordStoreCases(StoreHooks):
     def test_upkeep_changes_nothing_that_words_find(self, store: Store) -> None:
         """What is found by words before upkeep, in whatever part of an index it lies, is found after it."""
         power = self.by_words(store)
-        make_collection(store, make_points(numbered(100), texts=[f"zebra word{at}" for at in range(100)]))
+        self.searchable(store, make_points(numbered(100), texts=[f"zebra word{at}" for at in range(100)]))
         assert ids_of(power.search_words(COLLECTION, "word7", 9)) == [numbered(100)[7]]
         more = [f"{at:032x}" for at in range(100, 150)]
         store.upsert(COLLECTION, make_points(more, texts=[f"okapi word{at}" for at in range(100, 150)]))
@@ -222,7 +229,7 @@ class KeywordStoreCases(StoreHooks):
     def test_another_handle_finds_by_words(self, store: Store, tmp_path: Path) -> None:
         """A handle that was opened elsewhere finds what this one wrote, and this one what that one did."""
         power = self.by_words(store)
-        make_collection(store, make_points(["a"], texts=["zebra"]))
+        self.searchable(store, make_points(["a"], texts=["zebra"]))
         assert ids_of(power.search_words(COLLECTION, "zebra", 9)) == ["a"]
         second = self.second(tmp_path)
         other = self.by_words(second)

@@ -1,4 +1,8 @@
-"""Words and their weight, for the store in memory: BM25 (Robertson & Zaragoza 2009) over all texts, each time."""
+"""Words and their weight, for stores that know none of their own: BM25 (Robertson & Zaragoza 2009).
+
+:func:`bm25` scores all texts of a small corpus. Where the store knows how rare a word is, and only that,
+:func:`weighed` gives it the rest of BM25 as a sparse vector.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from math import log
 from typing import Final
 
@@ -14,6 +19,8 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _SATURATION: Final = 1.2
 _LENGTH: Final = 0.75
 _KEPT_TEXTS: Final = 20_000
+_USUAL_LENGTH: Final = 128
+"""Words of a text that is neither long nor short, where the texts of a corpus are not known."""
 
 
 @lru_cache(_KEPT_TEXTS)
@@ -34,6 +41,22 @@ def bm25(query: str, texts: Sequence[str]) -> list[float]:
         sum(weight * _share(counts[word], length / usual) for word, weight in weights.items() if word in counts)
         for counts, length in zip(held, lengths, strict=True)
     ]
+
+
+def weighed(text: str) -> dict[int, float]:
+    """BM25 without the rarity: a number of 32 bits for each word, and the weight that the text gives it."""
+    counts = words(text)
+    length = sum(counts.values()) / _USUAL_LENGTH
+    weights: dict[int, float] = {}
+    for word, count in counts.items():
+        number = word_number(word)
+        weights[number] = weights.get(number, 0.0) + _share(count, length)
+    return weights
+
+
+def word_number(word: str) -> int:
+    """The number under which a word lies in a sparse vector; two words may share one, which is rare."""
+    return int.from_bytes(blake2b(word.encode(), digest_size=4).digest(), "big")
 
 
 def _rarity(holding: int, texts: int) -> float:

@@ -150,22 +150,32 @@ def tab_to(page: Page, name: str) -> None:
     pytest.fail(f"{name} is not reached by Tab")
 
 
+def faults(page: Page) -> list[tuple[str, str]]:
+    """What the accessibility checker finds wrong with a page as it is now, in its colours."""
+    page.evaluate(axe_source())
+    found: dict[str, Any] = page.evaluate("axe.run()")
+    assert len(found["passes"]) > 10
+    return [(item["id"], item["nodes"][0]["html"][:160]) for item in found["violations"]]
+
+
+def faults_in_both(page: Page) -> list[tuple[str, str]]:
+    """The same in light and in dark."""
+    found = []
+    for scheme in ("light", "dark"):
+        page.evaluate(f"document.documentElement.dataset.theme = '{scheme}'")
+        found += faults(page)
+    return found
+
+
 @pytest.mark.parametrize(
     ("scheme", "paths"),
     [("light", MAIN), *(pytest.param(scheme, PATHS, marks=pytest.mark.slow) for scheme in ("light", "dark"))],
 )
 def test_pages_are_for_everybody(browser: Browser, address: str, scheme: str, paths: Sequence[str]) -> None:
     """No page has a fault that the accessibility checker finds: contrast, names, labels, roles, headings."""
-    source, faults = axe_source(), {}
     with watched(browser, address, scheme=scheme) as seen:
-        for path in paths:
-            page = seen.open(path)
-            page.evaluate(source)
-            found: dict[str, Any] = page.evaluate("axe.run()")
-            assert len(found["passes"]) > 10
-            if found["violations"]:
-                faults[path] = [(item["id"], item["nodes"][0]["html"][:160]) for item in found["violations"]]
-    assert faults == {}
+        found = {path: faults(seen.open(path)) for path in paths}
+    assert {path: each for path, each in found.items() if each} == {}
 
 
 @pytest.mark.parametrize("width", [360, 1440])
@@ -253,6 +263,7 @@ def test_a_rollout_begun_and_aborted(browser: Browser, tmp_path: Path, real_data
             assert (begun.candidate, begun.weight, begun.kind) == (2, 0.25, "canary")
             routes = {index.search("flow", key=f"user{n}").generation for n in range(40)}
             assert routes == {1, 2}, "some callers are answered by the candidate, and some are not"
+            assert faults_in_both(page) == []
 
             page.get_by_label("Why").fill("a holiday")
             page.get_by_role("button", name="Pause").click()
@@ -322,6 +333,7 @@ def test_a_backfill_is_watched_paused_and_goes_on(browser: Browser, tmp_path: Pa
         assert float(figure(page, "rate").inner_text().split()[0]) > 0
         expect(figure(page, "left")).not_to_have_text("–")
         expect(figure(page, "budget")).to_have_text("$100.00")
+        assert faults_in_both(page) == []
         model.batches.release(2)
         expect(figure(page, "pending")).to_contain_text("200")
         expect(page.locator("p.under").first).to_contain_text("50 % · 200 of 400 documents")

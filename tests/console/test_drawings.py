@@ -101,7 +101,7 @@ def test_late_is_what_regen_yaml_calls_late() -> None:
     missed = replace(FRESH, pending=2, sources=[source("p99 is 9 s, and may be 5 s")])
     found = answers.is_it_fresh(replace(REPORT, freshness=missed), [], WEEK)
     assert found.detail == "Wiki: p99 is 9 s, and may be 5 s."
-    assert [(item.label, item.unit) for item in found.figures[2:]] == [("p50", ""), ("p99", "of 5.0 s")]
+    assert [(item.label, item.unit) for item in found.figures[2:]] == [("p99", "of 5 s")]
     waiting = replace(FRESH, pending=2, oldest_pending_seconds=9_000.0)
     told = answers.is_it_fresh(replace(REPORT, freshness=waiting), [], WEEK).detail
     assert "2 h 30 min" in told

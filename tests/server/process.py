@@ -58,7 +58,12 @@ class Served:
     """A running server."""
 
     process: subprocess.Popen[str]
-    url: str
+    told: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Its address, as it says."""
+        return str(self.told["url"])
 
     def client(self) -> httpx2.Client:
         """A client of it."""
@@ -88,8 +93,7 @@ def serving(folder: Path, port: int = 0) -> Iterator[Served]:
         try:
             line = out.readline()
             assert line, (folder / "server.log").read_text()
-            told: dict[str, Any] = json.loads(line)
-            yield Served(process, told["url"])
+            yield Served(process, json.loads(line))
         finally:
             process.kill()
             process.wait(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -218,9 +219,36 @@ def test_clients_with_keys_come_to_the_same_result(folder: Path) -> None:
             assert (f"p{document}", f"edit {newest}") in {(hit.doc_id, hit.text) for hit in hits}
 
 
-def test_json_on_standard_output_is_one_line(folder: Path) -> None:
-    """Whoever starts it reads the address there, at once."""
+def test_it_says_where_it_listens_and_whom_it_lets_in(folder: Path) -> None:
+    """The address is on standard output, at once, with a warning while nobody needs a key; no secret is in the log."""
+    open_to_all = regen_cli(folder, "serve", "--host", "0.0.0.0", "--port", "0", "--json")
+    assert open_to_all.returncode == 1
+    assert "can be reached from other machines" in open_to_all.stdout + open_to_all.stderr
     with serving(folder) as server:
-        assert server.url.startswith("http://127.0.0.1:")
+        assert "whoever is on this machine may do everything" in server.told["warnings"][0]
         assert json.loads(httpx2.get(f"{server.url}/healthz").text) == {"status": "ok"}
         assert server.end() == 0
+    made = json.loads(regen_cli(folder, "keys", "create", "web", "--scope", "search", "--json").stdout)
+    key, token = made["key"], "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl"
+    with serving(folder) as server, server.client() as client:
+        assert server.told["warnings"] == []
+        asked = {"query": "x"}
+        shown = [{"Authorization": f"Bearer {secret}"} for secret in (key, token)]
+        assert client.post("/v1/search", json=asked).status_code == 401
+        assert [client.post("/v1/search", json=asked, headers=item).status_code for item in shown][1] == 401
+        client.post(f"/v1/search?key={key}&token={token}", json=asked, headers=shown[0])
+        client.get(f"/{key}/{token}")
+        assert server.end() == 0
+    log = (folder / "server.log").read_text()
+    assert '"event": "request"' in log
+    assert key not in log
+    assert key.rpartition("_")[2] not in log
+    assert token not in log
+
+
+def regen_cli(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A verb in a process of its own."""
+    program = str(Path(sys.executable).parent / "regen")
+    return subprocess.run(
+        [program, *arguments, "-c", "regen.yaml"], cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, ProcessCollector, generate_latest
 
 from regen.core.results import SearchResult
 from regen.errors import RegenError
@@ -62,9 +62,17 @@ class Metrics:
 
     def exposed(self) -> bytes:
         """All of it in Prometheus's text format."""
+        self._feed()
+        return generate_latest(self.registry)
+
+    def families(self) -> list[Metric]:
+        """All of it as Prometheus's values."""
+        self._feed()
+        return list(self.registry.collect())
+
+    def _feed(self) -> None:
         with suppress(RegenError):  # the gauge of the catalog tells
             self.collector.feed()
-        return generate_latest(self.registry)
 
     @contextmanager
     def searching(self) -> Iterator[Callable[[SearchResult], None]]:

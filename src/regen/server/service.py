@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any, Final, TypeAlias
 
 from fastapi import Depends, Request
+from opentelemetry.metrics import get_meter
 
 from regen.config.server import ServerSettings
 from regen.errors import CatalogError, RegenError
@@ -19,6 +20,7 @@ from regen.server.following import Follower
 from regen.server.metrics import Metrics
 from regen.server.runs import Runs
 from regen.server.scheduling import Scheduler
+from regen.server.telemetry import Telemetry
 
 KEEP_ANSWERS: Final = 24 * 3_600.0
 """Seconds for which a request with an idempotency key is answered as it was the first time."""
@@ -34,6 +36,7 @@ class Service:
         self.index, self.settings = index, settings
         self.doorkeeper = Doorkeeper(index, settings, index.root)
         self.metrics = Metrics(index, settings.tenant)
+        self.telemetry = Telemetry(self.metrics.families, get_meter("regen"))
         self.follower = Follower(index, self.metrics.catch_up_failed, self.metrics.collector.feed)
         self.runs = Runs(index, self.metrics.run_ended)
         self.scheduler = Scheduler(index, self.metrics.collector.feed)
@@ -91,6 +94,7 @@ class Service:
         probed_at = float("-inf")
         with suppress(CatalogError):  # a look is missed: what becomes searchable before the next one is not counted
             self.metrics.collector.feed()
+        self.telemetry.offer()
         while not self._stop.is_set():
             if time.monotonic() - probed_at > PROBE_EVERY:
                 probed_at = time.monotonic()
@@ -99,6 +103,7 @@ class Service:
             with suppress(CatalogError):  # busy or out of reach: there is a next time
                 self.index.records.forget_answers(time.time() - KEEP_ANSWERS)
             self._stop.wait(SWEEP_EVERY)
+            self.telemetry.offer()  # what the catalog did not tell before
 
 
 def service_of(request: Request) -> Service:

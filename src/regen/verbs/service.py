@@ -126,7 +126,9 @@ class ServiceVerbs:
         with acting.acting_as(name):
             yield
 
-    def audit(self, action: str, *, actor: str | None = None, origin: str = "", outcome: str, **details: Any) -> None:
+    def audit(
+        self, action: str, /, *, actor: str | None = None, origin: str = "", outcome: str, **details: Any
+    ) -> None:
         """Add what an operator did to the audit log."""
         self._catalog.audit(Audited(time.time(), actor or acting.actor(), action, details, origin, outcome))
 

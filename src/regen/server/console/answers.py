@@ -55,17 +55,18 @@ def is_it_fresh(
     figures = [
         Figure("waiting", f"{found.pending:,}", tone="unsure" if found.pending else ""),
         Figure("oldest", words.duration(found.oldest_pending_seconds) if found.pending else "–"),
-        *(
-            Figure(name, words.duration(getattr(times, name)), f"of {words.duration(allowed[name])}")
-            if name in allowed
-            else Figure(name, words.duration(getattr(times, name)))
-            for name in ("p50", "p95", "p99")
-            if name in allowed or name != "p95"
-        ),
+        *(_time(name, getattr(times, name), allowed.get(name)) for name in allowed or ("p50", "p99")),
     ]
     link = ("/console/letters", "Look at them") if found.failed else None
     chart = trends.freshness(changes, window, report.live, loaded_at)
     return Answer("fresh", "Fresh?", tone, headline, detail, figures, chart, link)
+
+
+def _time(name: str, measured: float | None, allowed: float | None) -> Figure:
+    bound = (
+        "" if allowed is None else f"of {allowed:g} s" if allowed < words.MINUTE else f"of {words.duration(allowed)}"
+    )
+    return Figure(name, words.duration(measured), bound)
 
 
 def _strictest(sources: Sequence[SourceStatus]) -> dict[str, float]:
@@ -78,16 +79,16 @@ def _strictest(sources: Sequence[SourceStatus]) -> dict[str, float]:
 
 
 def _freshness(report: StatusReport, found: Freshness) -> tuple[Tone, str, str]:
-    late = [source for source in found.sources if source.missed]
+    late = "; ".join(f"{source.name}: {source.missed}" for source in found.sources if source.missed)
     failing = standing(report.alerts, "job")
     if report.live is None:
         return "unsure", "Nothing can be searched yet", "The first sync makes generation 1 and lets it answer."
     if found.failed:
         told = f"{words.plural(found.failed, 'document')} could not be processed"
-        return "bad", told, "What was searchable before stays so; all the others go on."
+        beside = f" Not as fresh as it must be: {late}." if late else ""
+        return "bad", told, f"What was searchable before stays so; all the others go on.{beside}"
     if late:
-        told = "; ".join(f"{source.name}: {source.missed}" for source in late)
-        return "bad", "Not as fresh as it must be", f"{told[0].upper()}{told[1:]}."
+        return "bad", "Not as fresh as it must be", words.sentences(late)
     if failing:
         told = f"{subject_of(failing[0])}: {failing[0].detail}"
         return "bad", f"{words.plural(len(failing), 'job')} cannot be done", told

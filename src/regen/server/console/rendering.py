@@ -76,6 +76,7 @@ def _environment() -> Environment:
         "iso": words.iso,
         "gist": words.gist,
         "say": lambda text, longest=600: words.marked_up(words.gist(text, longest)),
+        "told": lambda error: words.sentences(error.message, error.hint),
         "visible": wording.visible,
     }
     environment.globals |= {"asset": asset_address, "ago": words.ago, "share": words.share}

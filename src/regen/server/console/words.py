@@ -95,6 +95,12 @@ def marked_up(text: str) -> Markup:
     )
 
 
+def sentences(*texts: str | None) -> str:
+    """Texts as sentences: each begins large and ends with a stop."""
+    told = [text.strip() for text in texts if text and text.strip()]
+    return " ".join(f"{text[0].upper()}{text[1:].removesuffix('.')}." for text in told)
+
+
 def plural(number: float, one: str, many: str | None = None) -> str:
     """``1 document``, ``1,204 documents``."""
     return f"{number:,.0f} {one if number == 1 else many or one + 's'}"

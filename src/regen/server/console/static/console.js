@@ -4,6 +4,11 @@ const html = document.documentElement;
 const typing = (element) => element instanceof HTMLElement
   && (element.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(element.tagName) && !/^(checkbox|radio|button|submit)$/.test(element.type));
 
+// On a phone the sections lie side by side, further than the screen: the one that is shown is brought into sight.
+const shown = document.querySelector("nav a[aria-current]");
+const bar = shown?.closest("nav");
+if (bar && bar.scrollWidth > bar.clientWidth) bar.scrollLeft = shown.offsetLeft - (bar.clientWidth - shown.offsetWidth) / 2;
+
 // ── keys ──
 const places = new Map([...document.querySelectorAll("nav a kbd")].map((kbd) => [kbd.textContent.trim(), kbd.closest("a").href]));
 const dialog = document.getElementById("keys");

@@ -196,3 +196,17 @@ def test_the_log_has_ids_and_no_secrets(client: TestClient, caplog: pytest.LogCa
     assert key not in str(lines)
     told = without_secrets(None, "", {"event": f"{key} eyJhbGciOi.eyJzdWI.c2ln https://me:hunter2@host"})["event"]
     assert all(secret not in told for secret in (key, "eyJ", "hunter2"))
+
+
+def test_the_log_tells_the_run_and_the_trace(
+    client: TestClient, caplog: pytest.LogCaptureFixture, exporter: InMemorySpanExporter
+) -> None:
+    """What happens in a run names it and its trace, which is the one of its span."""
+    exporter.clear()
+    with caplog.at_level(logging.INFO, "regen.server"):
+        number = client.post("/v1/gc", json={}, params={"wait": 60}).json()["id"]
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    told = [line for line in lines if line["event"] in {"run_begun", "run_ended"}]
+    assert [(line["event"], line["run"]) for line in told] == [("run_begun", number), ("run_ended", number)]
+    [span] = [span for span in exporter.get_finished_spans() if span.name == "regen.run.gc"]
+    assert {line["trace_id"] for line in told} == {f"{span.context.trace_id:032x}"}

@@ -38,6 +38,11 @@ class Doorkeeper:
         """Whether nobody needs to show anything: no key was ever made, and no issuer of tokens is configured."""
         return self.tokens is None and self.keys.empty
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether callers can be told apart without waiting for the catalog or an issuer."""
+        return self.tokens is None and self.keys.at_hand
+
     def identify(self, request: Request) -> Caller:
         """The caller, counted. Raises Unauthenticated, TooManyRequests."""
         try:

@@ -36,7 +36,10 @@ class require(SecurityBase):  # noqa: N801 - reads as what it does: Depends(requ
         self.scheme_name = BEARER
 
     async def __call__(self, request: Request) -> Caller:
-        """Check, away from the event loop: a look at the catalog or at an issuer's keys may take its time."""
+        """Check; away from the event loop where that may take its time: a look at the catalog, or an issuer's keys."""
+        service: Service = request.app.state.service
+        if service.doorkeeper.at_hand:
+            return self.check(request)
         return await run_in_threadpool(self.check, request)
 
     def check(self, request: Request) -> Caller:

@@ -15,6 +15,8 @@ from regen.server.access.caller import Caller, Unauthenticated
 
 FRESH: Final = 2.0
 """Seconds that a revoked key may go on opening a server that did not revoke it itself."""
+SOON: Final = 0.5
+"""So long before a new look at the catalog is due, whoever must not wait is sent where it may."""
 
 
 class KeyRing:
@@ -29,6 +31,11 @@ class KeyRing:
     def forget(self) -> None:
         """Look at the catalog before the next answer."""
         self._looked_at = float("-inf")
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next answer needs no look at the catalog."""
+        return self._clock() - self._looked_at < FRESH - SOON
 
     @property
     def empty(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -54,6 +54,7 @@ def test_what_regen_says_is_marked_up() -> None:
     assert words.marked_up("a lone ` <b>") == Markup("a lone ` &lt;b&gt;")
 
 
+@example([(NOW, 5e-324)])
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # cores may be busy with other things
 @given(st.lists(st.tuples(TIMES, st.floats(0, 1e6)), max_size=60))
 def test_drawings_are_whole(points: list[tuple[float, float]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -101,15 +102,15 @@ def test_a_run_goes_on_after_its_server_was_killed(folder: Path, tmp_path: Path)
 def test_a_server_that_is_asked_to_end_drains(folder: Path) -> None:
     """What is being answered is answered, streams end, waiting ends, the run waits for the next server; exit code 0."""
     told: dict[str, Any] = {}
+    streaming = threading.Event()
 
     def watch(server: Served, number: int) -> None:
-        with server.client() as client:
-            lines = client.get(f"/v1/runs/{number}/events").text
-            told["events"] = [line for line in lines.splitlines() if line.startswith("event: ")]
-
-    def wait(server: Served, number: int) -> None:
-        with server.client() as client:
-            told["waited"] = client.get(f"/v1/runs/{number}", params={"wait": 300}).json()
+        kinds = []
+        with server.client() as client, client.stream("GET", f"/v1/runs/{number}/events") as answer:
+            for line in answer.iter_lines():
+                kinds += [line] if line.startswith("event: ") else []
+                streaming.set()
+        told["events"] = kinds
 
     def write(server: Served) -> None:
         with server.client() as client:
@@ -119,18 +120,19 @@ def test_a_server_that_is_asked_to_end_drains(folder: Path) -> None:
     with serving(folder) as first, first.client() as client:
         number = begin_sync(client, "load")["id"]
         until(lambda: under_way(client, number))
-        asking = [
-            threading.Thread(target=watch, args=(first, number)),
-            threading.Thread(target=wait, args=(first, number)),
-        ]
-        for thread in asking:
-            thread.start()
-        time.sleep(0.5)
-        began = time.monotonic()
-        assert first.end() == 0
-        assert time.monotonic() - began < 60, "it waited for somebody who waits for it"
-        for thread in asking:
-            thread.join(60)
+        watching = threading.Thread(target=watch, args=(first, number))
+        watching.start()
+        assert streaming.wait(60)
+        with socket.create_connection(("127.0.0.1", httpx2.URL(first.url).port or 0)) as waiting:
+            waiting.sendall(f"GET /v1/runs/{number}?wait=300 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            client.get("/healthz")  # what was sent before has been read by the time that this is answered
+            began = time.monotonic()
+            assert first.end() == 0
+            assert time.monotonic() - began < 60, "it waited for somebody who waits for it"
+            with waiting.makefile("rb") as answer:
+                assert answer.readline().startswith(b"HTTP/1.1 200")
+                told["waited"] = json.loads(answer.read().partition(b"\r\n\r\n")[2])
+        watching.join(60)
     assert told["events"][-1] == "event: run"
     assert told["waited"]["finished_at"] is None
     with opened(folder) as index:

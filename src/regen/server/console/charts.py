@@ -14,6 +14,8 @@ from typing import Final
 from markupsafe import Markup, escape
 
 WIDTH: Final = 600.0
+SMALLEST: Final = 1e-300
+"""What is smaller has no power of ten below it that is a number."""
 Point = tuple[float, float]
 
 
@@ -40,7 +42,7 @@ class Frame:
 
 def round_up(value: float) -> float:
     """The next round number: the top of a scale."""
-    if value <= 0 or not math.isfinite(value):
+    if not SMALLEST < value < math.inf:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1.0, 2.0, 2.5, 5.0, 10.0) if step * power >= value * 0.999)

@@ -22,12 +22,14 @@ from tests.acceptance.test_living_corpus import (
     stream,
     texts_in,
 )
+from tests.conformance.servers import emptied, server_url
 
 from regen import UNRESTRICTED, Chunking, Document
 from regen.embedders.hashing import HashingEmbedder
 from regen.errors import StoreError
 from regen.index import Index
 from regen.ports import AliasStore, ForeignColumns, Vectors
+from regen.registry import make_store
 from regen.testing.faults import FailAt, Steps
 from regen.testing.faulty import FaultyEmbedder
 
@@ -52,6 +54,8 @@ ENGINES = [
     engine("chroma", "chromadb", "chroma+file://chroma"),
     engine("milvus", "pymilvus", "milvus+file://vectors.db"),
     engine("pinecone", "pinecone", "pinecone_url"),
+    engine("elasticsearch", "elasticsearch", "elasticsearch_url"),
+    engine("opensearch", "opensearchpy", "opensearch_url"),
 ]
 
 
@@ -63,6 +67,34 @@ def pinecone_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with PineconeServer(lag=0.005, fetch_lag=0.01) as server:
         monkeypatch.setenv("PINECONE_API_KEY", server.key)
         yield server.url("engines")
+
+
+@pytest.fixture
+def elasticsearch_url() -> Iterator[str]:
+    """Elasticsearch as our own server plays it, or a real one."""
+    yield from searched_server("elasticsearch")
+
+
+@pytest.fixture
+def opensearch_url() -> Iterator[str]:
+    """OpenSearch as our own server plays it, or a real one."""
+    yield from searched_server("opensearch")
+
+
+def searched_server(product: Any) -> Iterator[str]:
+    """The URL of either."""
+    from regen.testing.elastic_server import SearchServer
+
+    named = server_url(product)
+    if named is not None:
+        store: Any = make_store(named, ".")
+        for name in [*emptied(store).collections(), *store.foreign_collections()]:
+            store._connection.ask(name, "DELETE", f"/{name}")
+        store.close()
+        yield named
+        return
+    with SearchServer(product) as server:
+        yield server.url
 
 
 @pytest.fixture(params=ENGINES)
@@ -235,11 +267,45 @@ def filled_pinecone(index: Index, ids: list[str], texts: list[str], vectors: Vec
     theirs.close()
 
 
+def filled_elasticsearch(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """An index as Elasticsearch's own client makes it, with what it makes of vectors by default."""
+    store: Any = index._store
+    client = store._connection._opened()._client
+    vector = {"type": "dense_vector", "dims": vectors.shape[1]}
+    client.indices.create(index="theirs", mappings={"properties": {"embedding": vector, "name": {"type": "keyword"}}})
+    client.bulk(index="theirs", operations=operations(ids, texts, vectors), refresh=True)
+
+
+def filled_opensearch(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """An index as OpenSearch's own client makes it."""
+    store: Any = index._store
+    client = store._connection._opened()._client
+    vector = {"type": "knn_vector", "dimension": vectors.shape[1], "space_type": "cosinesimil"}
+    properties = {"embedding": vector, "name": {"type": "keyword"}}
+    client.indices.create(
+        index="theirs", body={"settings": {"index": {"knn": True}}, "mappings": {"properties": properties}}
+    )
+    client.bulk(index="theirs", body=operations(ids, texts, vectors), refresh=True)
+
+
+def operations(ids: list[str], texts: list[str], vectors: Vectors) -> list[dict[str, Any]]:
+    """Documents as either's bulk request takes them; what they say of themselves lies in an object."""
+    documents = [
+        [{"index": {"_id": f"row-{at}"}}, {"text": text, "embedding": vector.tolist(), "metadata": held}]
+        for at, (text, vector, held) in enumerate(
+            zip(texts, vectors, [{"name": name, "lang": "en"} for name in ids], strict=True)
+        )
+    ]
+    return [line for lines in documents for line in lines]
+
+
 FILLED: dict[str, Callable[[Index, list[str], list[str], Vectors], None]] = {
     "qdrant": filled_qdrant,
     "chroma": filled_chroma,
     "milvus": filled_milvus,
     "pinecone": filled_pinecone,
+    "elasticsearch": filled_elasticsearch,
+    "opensearch": filled_opensearch,
 }
 
 

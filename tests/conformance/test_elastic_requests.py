@@ -186,6 +186,27 @@ def test_nobody_listens(quick: None, product: Product) -> None:
         OPENERS[product](url).collections()
 
 
+def test_a_connection_that_cannot_be_made_safe(product: Product) -> None:
+    """The server speaks no TLS: that is said at once, with what to look at."""
+    with SearchServer(product) as server:
+        store = OPENERS[product](f"{server.url}?https=true")
+        with pytest.raises(StoreError, match=r"safely(.|\n)*ca_certs") as raised:
+            store.collections()
+        assert not raised.value.retryable
+        store.close()
+
+
+def test_an_update_that_another_write_comes_between(pair: tuple[SearchServer, ElasticStore]) -> None:
+    """A conflict of versions is tried again, also when the server has given up trying."""
+    server, store = pair
+    make_collection(store, make_points(["a", "b"]))
+    kind = "version_conflict_engine_exception"
+    server.refusing = RefuseItems(lambda _name: len(bulks(server)) < 4, 409, kind, "another document came first")
+    changed = make_points(["a", "b"], access=[["x"], ["x"]])
+    store.update_payload(COLLECTION, ["a", "b"], changed.payload)
+    assert [held["access"] for held in scanned(store).values()] == [["x"], ["x"]]
+
+
 def test_documents_that_are_refused_for_a_while(pair: tuple[SearchServer, ElasticStore]) -> None:
     """Those of a bulk request that were refused are sent again, alone, and nothing is lost or swallowed."""
     server, store = pair
@@ -417,6 +438,8 @@ def test_half_a_surrogate_pair(pair: tuple[SearchServer, ElasticStore]) -> None:
         ("://host?refresh=never", "refresh=now or refresh=wait"),
         ("://host?colour=red", "ca_certs"),
         ("://host?https=maybe", "https=true"),
+        ("://host?ca_certs=ca.pem", "without https=true"),
+        ("://host?https=true&ca_certs=not/there.pem", "no file"),
     ],
 )
 def test_urls_that_are_wrong(product: Product, url: str, said: str) -> None:

@@ -7,6 +7,7 @@ refused for good is an error. A request that is too large for the server, or for
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
-import stamina
 
 from regen.errors import CollectionMissing, StoreError, StoreUnreachable
 from regen.stores.addresses import Address
-from regen.stores.elastic_dialect import Dialect, Json, Refused, Unreached, Wire
+from regen.stores.elastic_dialect import OTHER_PRODUCT, TLS, Dialect, Json, Refused, Unreached, Wire
 
 KEEP_ALIVE: Final = "5m"
 """How long a point in time waits for the next page."""
@@ -31,6 +31,8 @@ _REQUEST_BYTES: Final = 8 * 2**20
 """What a request is filled up to: smaller than what any server takes by default."""
 _ABSENT: Final = frozenset({"index_not_found_exception"})
 _NOT_THERE: Final = frozenset({"document_missing_exception", ""})
+_CONFLICT: Final = "version_conflict_engine_exception"
+"""Another write came between the reading and the writing of an update."""
 _TOO_OLD: Final = "media_type_header_exception"
 
 
@@ -105,17 +107,13 @@ class Connection:
             raise self.translated(error, collection) from error
 
     def _send(self, method: str, path: str, params: Mapping[str, str], body: bytes | None, *, lines: bool) -> Json:
-        for attempt in stamina.retry_context(
-            on=_passing,
-            attempts=_ATTEMPTS,
-            timeout=_LONGEST_WAIT,
-            wait_initial=_FIRST_PAUSE,
-            wait_max=_LONGEST_PAUSE,
-            wait_jitter=2 * _FIRST_PAUSE,
-        ):
-            with attempt:
+        patience = Patience()
+        while True:
+            try:
                 return self._opened().send(method, path, params, body, lines=lines)
-        raise AssertionError("stamina either returns or raises")
+            except (Refused, Unreached) as error:
+                if not (_passes(error) and patience.wait(getattr(error, "wait", None))):
+                    raise
 
     def _opened(self) -> Wire:
         with self._lock:
@@ -126,8 +124,7 @@ class Connection:
     # ── bulk ──
 
     def _bulk(self, collection: str, path: str, operations: Sequence[Operation], params: Mapping[str, str]) -> None:
-        waiting, pause = list(operations), _FIRST_PAUSE
-        until = time.monotonic() + _LONGEST_WAIT
+        waiting, patience = list(operations), Patience()
         while waiting:
             try:
                 answer = self._send("POST", path, params, b"".join(one.lines for one in waiting), lines=True)
@@ -139,10 +136,9 @@ class Connection:
                 raise self.translated(error, collection, waiting) from error
             except Unreached as error:
                 raise self.translated(error, collection) from error
-            waiting = self._left(collection, waiting, answer, over=time.monotonic() + pause > until)
+            waiting = self._left(collection, waiting, answer, over=patience.is_over)
             if waiting:
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                patience.wait()
 
     def _left(self, collection: str, sent: Sequence[Operation], answer: Json, *, over: bool) -> list[Operation]:
         """The operations to send again. Raises StoreError for those that were refused for good."""
@@ -155,7 +151,7 @@ class Connection:
             error = Refused.of(result["status"], result)
             if result["status"] < 300 or (result["status"] == 404 and error.kind in _NOT_THERE):
                 continue
-            if result["status"] in BUSY and not over:
+            if (result["status"] in BUSY or error.kind == _CONFLICT) and not over:
                 left.append(operation)
             else:
                 refused.append((operation.point_id, error))
@@ -210,8 +206,13 @@ class Connection:
                 f"{self.name} refuses the installed client: {error.reason}",
                 hint="the server is too old; version 9 or newer is needed",
             )
-        if error.kind == "unsupported_product":
+        if error.kind == OTHER_PRODUCT:
             return StoreError(f"{self.name} is no {product.name}: {error.reason}", hint="check host and port")
+        if error.kind == TLS:
+            return StoreError(
+                f"{self.name} cannot be reached safely: {error.reason}",
+                hint="is it https, and does ca_certs name the certificate of who signed the server's?",
+            )
         if error.kind in _ABSENT or (error.status == 404 and not error.kind):
             return missing(collection, self.address.shown)
         return StoreError(f"{self.name} refuses a request on collection {collection!r}: {error}")
@@ -242,11 +243,33 @@ def _parts(operations: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
         yield operations[start:]
 
 
-def _passing(error: Exception) -> bool | float:
-    """Whether to ask again, or after how many seconds."""
-    if isinstance(error, Refused) and error.status in BUSY:
-        return error.wait if error.wait is not None else True
-    return isinstance(error, Unreached)
+class Patience:
+    """How long is waited before something is tried again: twice as long each time, and a minute in all."""
+
+    def __init__(self) -> None:
+        self._tries, self._until = 1, time.monotonic() + _LONGEST_WAIT
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to give up."""
+        return self._tries >= _ATTEMPTS or time.monotonic() + self._pause > self._until
+
+    def wait(self, asked: float | None = None) -> bool:
+        """Wait, for as long as a server asks for if it does; False, and no wait, when it is time to give up."""
+        pause = self._pause if asked is None else asked
+        if self._tries >= _ATTEMPTS or time.monotonic() + pause > self._until:
+            return False
+        time.sleep(pause + random.uniform(0, _FIRST_PAUSE))  # noqa: S311 - so that not all come at once
+        self._tries += 1
+        return True
+
+    @property
+    def _pause(self) -> float:
+        return float(min(_FIRST_PAUSE * 2 ** (self._tries - 1), _LONGEST_PAUSE))
+
+
+def _passes(error: Refused | Unreached) -> bool:
+    return isinstance(error, Unreached) or error.status in BUSY
 
 
 def whole(answer: Json, name: str) -> Json:

@@ -19,6 +19,10 @@ from regen.stores.graph_settings import GraphSettings
 Json: TypeAlias = dict[str, Any]
 VECTOR = "vector"
 """The field that a point's vector lies in."""
+OTHER_PRODUCT = "other_product"
+"""The kind of :class:`Refused` for an answer that is not the product's."""
+TLS = "tls"
+"""The kind for a connection that cannot be made safe."""
 
 
 class Refused(Exception):

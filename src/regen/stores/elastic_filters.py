@@ -20,6 +20,9 @@ Query: TypeAlias = dict[str, Any]
 OPEN: Final = "open"
 """The key of a record that lists the columns on which the index cannot answer for it."""
 _LOOSE: Final = {"gt": "gte", "gte": "gte", "lt": "lte", "lte": "lte"}
+_WORDS: Final = 1000
+"""So many words are looked for; a server refuses 1,024. What is no letter of ASCII may be a word of its own."""
+_LONGEST_WORD: Final = 255
 _TERMS: Final = 65_536
 """So many values a ``terms`` query takes (index.max_terms_count)."""
 
@@ -39,6 +42,16 @@ def conditions(
         known = sorted(filter(encodable, principals or ()))
         must.append(_any([{"term": {"public": True}}, *_among("access", known), *_among(OPEN, ["access"])]))
     return must
+
+
+def worded(column: str, query: str) -> Query:
+    """What a text must hold some of: the words of a query, of a very long one the first."""
+    left, kept = _WORDS, []
+    for piece in dict.fromkeys(query.encode("utf-8", "ignore").decode().split()):
+        most = 1 + len(piece) // _LONGEST_WORD + sum(not (char.isascii() and char.isalnum()) for char in piece)
+        kept.append(piece if most <= left else piece[:left])
+        left = max(left - most, 0)
+    return {"match": {column: {"query": " ".join(kept)}}}
 
 
 def _conditions(clause: Clause, kind: FieldKind) -> Iterator[Query]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -52,10 +52,17 @@ def _page(index: str, hits: Sequence[Any], name: str, key: str, wanted: ForeignC
                 hint="fill it, or remove the document; a mapping whose _source excludes the vector cannot be adopted",
             )
     vectors = np.array([document.pop(name) for document in documents], np.float32)
-    ids = [
-        str(hit["_id"]) if wanted.id is None else str(document.get(wanted.id, ""))
-        for hit, document in zip(hits, documents, strict=True)
-    ]
     texts = [str(document.pop(key, None) or "") for document in documents]
-    metadata = [flat(document, wanted.metadata, nested=_NESTED) for document in documents]
+    known = [flat(document, None, nested=_NESTED) for document in documents]
+    ids = [_id_of(index, hit, held, wanted.id) for hit, held in zip(hits, known, strict=True)]
+    metadata = [flat(held, wanted.metadata) for held in known]
     return ForeignRows(ids, texts, metadata, vectors.reshape(len(hits), -1))
+
+
+def _id_of(index: str, hit: Any, held: Mapping[str, Any], wanted: str | None) -> str:
+    if wanted is not None and held.get(wanted) is None:
+        raise StoreError(
+            f"document {hit['_id']} of {index} has no {wanted!r}",
+            hint="leave --id away to take the documents' own ids, or fill it",
+        )
+    return str(hit["_id"] if wanted is None else held[wanted])

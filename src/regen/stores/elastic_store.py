@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
@@ -29,16 +31,17 @@ from regen.ports import (
     Vector,
     Vectors,
 )
-from regen.stores.addresses import Address
+from regen.stores.addresses import Address, Product
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import EXACT, as_unit
 from regen.stores.elastic_connection import Connection, Operation, missing, path_of, whole
 from regen.stores.elastic_dialect import VECTOR, Dialect, Json
-from regen.stores.elastic_filters import conditions
+from regen.stores.elastic_filters import conditions, worded
 from regen.stores.elastic_foreign import foreign_rows
 from regen.stores.elastic_layout import (
     KEY,
     MARK,
+    TEXT,
     Layout,
     deletes,
     document_id,
@@ -183,6 +186,24 @@ class ElasticStore:
         hits = self._search(collection, body | {"_source": {"includes": list(FOUND)}})
         return [hit_of(hit["_source"], layout.score(hit["_score"])) for hit in hits]
 
+    def search_words(
+        self,
+        collection: str,
+        query: str,
+        k: int,
+        *,
+        where: Filter = (),
+        principals: frozenset[Principal] | Unrestricted | None = None,
+    ) -> list[StoreHit]:
+        """The k best points by BM25 over the words of their texts, as the server's standard analyzer tells them."""
+        layout = self._layout(collection, anew=True)
+        narrowed = conditions(where, layout.fields, principals)
+        if narrowed is None or k < 1:
+            return []
+        asked: Json = {"bool": {"must": [worded(TEXT, query)], "filter": narrowed}}
+        body = {"query": asked, "size": min(k, _MOST_HITS), "_source": {"includes": list(FOUND)}}
+        return [hit_of(hit["_source"], hit["_score"]) for hit in self._search(collection, body)]
+
     # ── powers ──
 
     def update_payload(self, collection: str, ids: Sequence[str], payload: Payload) -> None:
@@ -289,6 +310,20 @@ class ElasticStore:
     def _forget(self, collection: str) -> None:
         with self._lock:
             self._layouts.pop(collection, None)
+
+
+def address_of(url: str, product: Product, root: Path) -> Address:
+    """The address of a URL; ``ca_certs`` starts at the root. Raises ConfigError."""
+    address = Address.of(url, product, root)
+    authority = address.options.get("ca_certs")
+    if authority is None:
+        return address
+    if not address.https:
+        raise ConfigError(f"ca_certs in the {product.name} URL without https=true", hint="add https=true")
+    place = (root / authority).resolve()
+    if not place.is_file():
+        raise ConfigError(f"there is no file {place}", hint="ca_certs is the authority's certificate, as PEM")
+    return replace(address, options=address.options | {"ca_certs": str(place)})
 
 
 def writer_of(collection: str) -> str:

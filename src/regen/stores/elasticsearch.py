@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from elastic_transport import TransportError
+from elastic_transport import SerializationError, TlsError, TransportError
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
 from regen.core.recipe import Metric, Precision
@@ -20,8 +20,8 @@ from regen.errors import ConfigError
 from regen.ports import CollectionSpec, Vector
 from regen.stores.addresses import Address, Product
 from regen.stores.elastic_connection import KEEP_ALIVE
-from regen.stores.elastic_dialect import VECTOR, Dialect, Json, Refused, Unreached, version_of
-from regen.stores.elastic_store import ElasticStore
+from regen.stores.elastic_dialect import OTHER_PRODUCT, TLS, VECTOR, Dialect, Json, Refused, Unreached, version_of
+from regen.stores.elastic_store import ElasticStore, address_of
 from regen.stores.graph_settings import GraphSettings
 
 ELASTICSEARCH: Final = Product(
@@ -60,9 +60,13 @@ class ElasticsearchWire:
         try:
             answer = self._client.perform_request(method, path, params=params, headers=headers, body=body)
         except UnsupportedProductError as error:
-            raise Refused(200, "unsupported_product", error.message) from error
+            raise Refused(200, OTHER_PRODUCT, error.message) from error
         except ApiError as error:
             raise Refused.of(error.meta.status, error.body, _wait(error)) from error
+        except TlsError as error:
+            raise Refused(0, TLS, str(error)) from error
+        except SerializationError as error:
+            raise Refused(200, OTHER_PRODUCT, f"the answer is not JSON: {error.message[:200]}") from error
         except TransportError as error:
             raise Unreached(str(error)) from error
         return dict(answer.body)
@@ -150,7 +154,7 @@ class ElasticsearchStore(ElasticStore):
     @classmethod
     def from_url(cls, url: str, root: str | Path = ".") -> ElasticsearchStore:
         """Open ``elasticsearch://host[:port]``; nothing is connected to yet. Raises ConfigError for the URL."""
-        return cls(Address.of(url, ELASTICSEARCH, Path(root)), ElasticsearchDialect())
+        return cls(address_of(url, ELASTICSEARCH, Path(root)), ElasticsearchDialect())
 
 
 def _wait(error: ApiError) -> float | None:

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError as NoConnection
-from opensearchpy.exceptions import SerializationError, TransportError
+from opensearchpy.exceptions import SerializationError, SSLError, TransportError
 
 from regen.core.recipe import Metric
 from regen.ports import CollectionSpec, Vector
 from regen.stores.addresses import Address, Product
 from regen.stores.elastic_connection import KEEP_ALIVE
-from regen.stores.elastic_dialect import VECTOR, Dialect, Json, Refused, Unreached, version_of
-from regen.stores.elastic_store import ElasticStore
+from regen.stores.elastic_dialect import OTHER_PRODUCT, TLS, VECTOR, Dialect, Json, Refused, Unreached, version_of
+from regen.stores.elastic_store import ElasticStore, address_of
 from regen.stores.graph_settings import GraphSettings
 
 OPENSEARCH: Final = Product(
@@ -60,14 +60,16 @@ class OpenSearchWire:
             answer = self._client.transport.perform_request(
                 method, path, params=dict(params), headers=headers, body=body
             )
+        except SSLError as error:
+            raise Refused(0, TLS, str(error.info)) from error
         except NoConnection as error:  # of which a time-out is one
             raise Unreached(str(error)) from error
         except TransportError as error:
             raise Refused.of(int(error.status_code), error.info or error.error) from error
         except SerializationError as error:
-            raise Refused(200, "unsupported_product", f"the answer is not JSON: {error}") from error
+            raise Refused(200, OTHER_PRODUCT, f"the answer is not JSON: {str(error)[:200]}") from error
         if not isinstance(answer, dict):
-            raise Refused(200, "unsupported_product", f"the answer is not JSON: {str(answer)[:100]}")
+            raise Refused(200, OTHER_PRODUCT, f"the answer is not JSON: {str(answer)[:100]}")
         return answer
 
     def close(self) -> None:
@@ -148,4 +150,4 @@ class OpenSearchStore(ElasticStore):
     @classmethod
     def from_url(cls, url: str, root: str | Path = ".") -> OpenSearchStore:
         """Open ``opensearch://host[:port]``; nothing is connected to yet. Raises ConfigError for the URL."""
-        return cls(Address.of(url, OPENSEARCH, Path(root)), OpenSearchDialect())
+        return cls(address_of(url, OPENSEARCH, Path(root)), OpenSearchDialect())

@@ -15,7 +15,7 @@ import orjson
 from regen.testing.api_server import Request
 from regen.testing.elastic_fields import Json, Product, ServerError, illegal
 from regen.testing.elastic_index import Index, Snapshot
-from regen.testing.elastic_queries import searched, sort_keys, sort_value, tested
+from regen.testing.elastic_queries import searched, sort_keys, sort_order, tested
 
 _NAME: Final = re.compile(r"[^\\/*?\"<>| ,#:A-Z+_-][^\\/*?\"<>| ,#:A-Z]*")
 _SNAPSHOTS: Final[dict[Product, str]] = {"elasticsearch": "_pit", "opensearch": "point_in_time"}
@@ -271,14 +271,13 @@ class Cluster:
             index, snapshot = self._snapshot(pit["id"])
         found = searched(index, snapshot, body)
         start, size = body.get("from", 0), body.get("size", 10)
-        keys = sort_keys(body)
-        places = {document.id: at for at, document in enumerate(snapshot.documents.values())} if keys else {}
+        order = sort_order(body, snapshot) if sort_keys(body) else None
         hits = []
         for document, score in found[start : start + size]:
-            hit: Json = {"_index": index.name, "_id": document.id, "_score": None if keys else score}
+            hit: Json = {"_index": index.name, "_id": document.id, "_score": score if order is None else None}
             shown = index.shown(document, body.get("_source", True))
             hit |= {} if shown is None else {"_source": shown}
-            hit |= {"sort": [sort_value(document, key, places) for key in keys]} if keys else {}
+            hit |= {} if order is None else {"sort": order(document)}
             hits.append(hit)
         own = {"pit_id": pit["id"]} if pit is not None else {}
         return {"took": 1, "timed_out": False, "_shards": _SHARDS, "hits": {"hits": hits}, **own}

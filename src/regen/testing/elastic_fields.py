@@ -6,6 +6,7 @@ mapped with an unknown parameter, or a value that does not fit its field, is an 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -59,6 +60,11 @@ def illegal(reason: str) -> ServerError:
     return ServerError(400, "illegal_argument_exception", reason)
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text, about as the standard analyzer tells them."""
+    return re.findall(r"\w+", text.lower())
+
+
 @dataclass(frozen=True, slots=True)
 class Mapped:
     """One mapped field."""
@@ -102,7 +108,7 @@ class Mapped:
         if self.type == "text":
             if isinstance(value, dict | list):
                 raise self._unfit(value)
-            return str(value).lower().split()
+            return words_of(str(value))
         if self.type == "boolean":
             if value is True or value == "true":
                 return [True]

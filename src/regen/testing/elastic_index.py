@@ -38,9 +38,13 @@ class Stored:
 
 @dataclass(slots=True)
 class Snapshot:
-    """What a refresh has made visible: never changed afterwards. Matrices are made when first asked for."""
+    """What a refresh has made visible: never changed afterwards. Matrices are made when first asked for.
+
+    ``ties`` says that a sort within a point in time ends with a key of the product's own.
+    """
 
     documents: Mapping[str, Stored] = field(default_factory=dict)
+    ties: bool = False
     _matrices: dict[str, tuple[list[Stored], NDArray[np.float32]]] = field(default_factory=dict)
 
     def matrix(self, name: str) -> tuple[list[Stored], NDArray[np.float32]]:
@@ -99,7 +103,7 @@ class Index:
 
     def refresh(self) -> None:
         """Show everything that was written to searches."""
-        self.seen = Snapshot(dict(self.live))
+        self.seen = Snapshot(dict(self.live), self.product == "elasticsearch")
 
     # ── documents ──
 

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from regen.testing.elastic_fields import Json, Mapped, ServerError, illegal
+from regen.testing.elastic_fields import Json, Mapped, ServerError, illegal, words_of
 from regen.testing.elastic_index import Index, Snapshot, Stored
 
 Test: TypeAlias = Callable[[Stored], bool]
@@ -21,7 +21,9 @@ Found: TypeAlias = list[tuple[Stored, float]]
 """Documents with their scores, the best first."""
 
 _MOST_TERMS: Final = 65_536
+_MOST_CLAUSES: Final = 1024
 _WINDOW: Final = 10_000
+_PLACE: Final = "_shard_doc"
 _RANGES: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": lambda one, other: one > other,
     "gte": lambda one, other: one >= other,
@@ -51,12 +53,11 @@ def searched(index: Index, snapshot: Snapshot, body: Json) -> Found:
         found = _knn_section(index, snapshot, body["knn"])
     elif isinstance(query, Mapping) and "knn" in query:
         found = _knn_query(index, snapshot, query["knn"])
-    elif isinstance(query, Mapping) and "match" in query:
-        found = _match(snapshot, query["match"])
     else:
-        test = tested(index, body.get("query", {"match_all": {}}))
-        found = [(document, 1.0) for document in snapshot.documents.values() if test(document)]
-    return _sorted(index, found, body)
+        asked = body.get("query", {"match_all": {}})
+        test = tested(index, asked)
+        found = _weighed(snapshot, asked, [one for one in snapshot.documents.values() if test(one)])
+    return _sorted(index, snapshot, found, body)
 
 
 def tested(index: Index, query: Json) -> Test:
@@ -74,6 +75,7 @@ def tested(index: Index, query: Json) -> Test:
         "range": _range,
         "exists": _exists,
         "ids": _ids,
+        "match": _match,
     }
     if clause not in readers:
         raise ServerError(400, "parsing_exception", f"unknown query [{clause}]")
@@ -225,25 +227,48 @@ def scored(similarity: str, vectors: NDArray[np.float32], query: NDArray[np.floa
         return np.asarray((1 + inner) / 2, np.float32)
 
 
-def _match(snapshot: Snapshot, asked: Json) -> Found:
-    """Documents by how many words of a text they hold: an order, and no BM25."""
+# ── words ──
+
+
+def _match(index: Index, asked: Json) -> Test:
+    name, words = _asked_words(asked)
+    if index.fields[name].type != "text":
+        raise NotImplementedError("a match of another field than a text")
+    if len(words) > _MOST_CLAUSES:
+        raise ServerError(400, "too_many_clauses", f"maxClauseCount is set to {_MOST_CLAUSES}")
+    return lambda document: not words.isdisjoint(document.terms.get(name, ()))
+
+
+def _asked_words(asked: Json) -> tuple[str, set[str]]:
     ((name, value),) = asked.items()
-    text = value["query"] if isinstance(value, Mapping) else value
-    words = set(str(text).lower().split())
-    found = [(one, float(len(words & set(one.terms.get(name, ()))))) for one in snapshot.documents.values()]
-    return sorted(((one, score) for one, score in found if score), key=lambda pair: -pair[1])
+    return name, set(words_of(value["query"] if isinstance(value, Mapping) else value))
+
+
+def _weighed(snapshot: Snapshot, query: Json, found: list[Stored]) -> Found:
+    """Documents by how many rare words they hold, if words were asked for: about what BM25 makes of them."""
+    matches = [one["match"] for one in _listed(query.get("bool", {}).get("must", query)) if "match" in one]
+    if not matches:
+        return [(document, 1.0) for document in found]
+    scores = np.zeros(len(found))
+    for name, words in map(_asked_words, matches):
+        for word in words:
+            holding = sum(word in one.terms.get(name, ()) for one in snapshot.documents.values())
+            rarity = np.log(1 + (len(snapshot.documents) - holding + 0.5) / (holding + 0.5))
+            times = np.array([one.terms.get(name, []).count(word) for one in found], float)
+            scores += rarity * times / (times + 1)
+    return [(found[at], float(scores[at])) for at in np.argsort(-scores, kind="stable")]
 
 
 # ── order ──
 
 
-def _sorted(index: Index, found: Found, body: Json) -> Found:
+def _sorted(index: Index, snapshot: Snapshot, found: Found, body: Json) -> Found:
     if "sort" not in body:
         if "search_after" in body:
             raise illegal("Sort must contain at least one field.")
         return found
     (key,) = sort_keys(body)
-    if key not in {"_shard_doc", "_id"}:
+    if key not in {_PLACE, "_id"}:
         mapped = index.fields.get(key)
         if mapped is None:
             raise ServerError(400, "query_shard_exception", f"No mapping found for [{key}] in order to sort on")
@@ -251,12 +276,12 @@ def _sorted(index: Index, found: Found, body: Json) -> Found:
             raise illegal(f"Fielddata is disabled on [{key}] in [{index.name}]")
     if key == "_id" and index.product == "elasticsearch":
         raise illegal("Fielddata access on the _id field is disallowed, you can re-enable it by updating the dynamic")
-    if key == "_shard_doc" and "pit" not in body:
+    if key == _PLACE and "pit" not in body:
         raise illegal("[_shard_doc] sort field cannot be used without [point in time]")
-    places = {document.id: at for at, (document, _) in enumerate(found)}
-    ordered = sorted(found, key=lambda pair: sort_value(pair[0], key, places))
+    order = sort_order(body, snapshot)
+    ordered = sorted(found, key=lambda pair: order(pair[0]))
     after = body.get("search_after")
-    return ordered if after is None else [one for one in ordered if sort_value(one[0], key, places) > after[0]]
+    return ordered if after is None else [one for one in ordered if order(one[0]) > after]
 
 
 def sort_keys(body: Json) -> list[str]:
@@ -264,11 +289,18 @@ def sort_keys(body: Json) -> list[str]:
     return [one if isinstance(one, str) else next(iter(one)) for one in body.get("sort", [])]
 
 
-def sort_value(document: Stored, key: str, places: Mapping[str, int]) -> Any:
-    """What a document is sorted by."""
-    if key == "_shard_doc":
-        return places[document.id]
-    return document.id if key == "_id" else document.terms.get(key, [""])[0]
+def sort_order(body: Json, snapshot: Snapshot) -> Callable[[Stored], list[Any]]:
+    """What a document is sorted by. A point in time of Elasticsearch adds a last key that tells all apart."""
+    (key,) = sort_keys(body)
+    places = {name: at for at, name in enumerate(snapshot.documents)} if "pit" in body else {}
+
+    def order(document: Stored) -> list[Any]:
+        if key == _PLACE:
+            return [places[document.id]]
+        own = document.id if key == "_id" else document.terms.get(key, [""])[0]
+        return [own, places[document.id]] if snapshot.ties and places else [own]
+
+    return order
 
 
 def _listed(one: Any) -> list[Any]:

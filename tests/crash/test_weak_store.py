@@ -157,6 +157,27 @@ def test_a_payload_is_changed_without_the_power(tmp_path: Path) -> None:
         assert index.verify().consistent
 
 
+def test_points_that_stay_doubled_are_healed(tmp_path: Path) -> None:
+    """A point that the store keeps twice is shown once, told by verify, and replaced by repair."""
+    store, embedder = WeakStore(Weakness(doubled=0.5, lasting=True), seed=3), FaultyEmbedder(HashingEmbedder(64), never)
+    with opened(store, tmp_path, embedder) as index:
+        index.upsert([Document(f"d{at}", f"A river of number {at}. A stone of number {at}.") for at in range(20)])
+        store.settle()
+        doubled = store.faults["doubled"]
+        assert 0 < doubled < 20
+        found = index.search("river", 30)
+        assert len(found) == len({hit.chunk_id for hit in found}) == 20
+        assert found.explanation.dropped["doubled"] > 0
+        report = index.verify()
+        assert (report.consistent, report.orphans, report.missing) == (False, doubled, 0)
+        assert any("doubled: a point of d" in detail for detail in report.details)
+        assert index.verify(repair=True).consistent
+        again = index.verify()
+        assert again.consistent, again.details
+        assert again.points == store.count("regen_default_g1") == 20
+        assert {hit.doc_id for hit in index.search("river", 30)} == {f"d{at}" for at in range(20)}
+
+
 @pytest.mark.parametrize("fault", ["stale", "partial", "doubled"])
 def test_the_faults_are_real(fault: str) -> None:
     """What the model claims to do wrong it does: else the tests above would show nothing."""

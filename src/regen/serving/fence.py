@@ -31,10 +31,18 @@ def fence(
     where: Filter,
     principals: frozenset[Principal] | Unrestricted,
 ) -> Fenced:
-    """Let through what the current placement names, is alive, may be seen and satisfies the filter (I2, I3)."""
+    """Let through what the current placement names, is alive, may be seen and satisfies the filter (I2, I3).
+
+    Each point passes once: a weak store may hold two of one id until ``verify --repair``.
+    """
     result = Fenced()
+    seen: set[str] = set()
     judged: dict[str, tuple[str | None, dict[str, Any]]] = {}
     for hit in hits:
+        if hit.point_id in seen:
+            result.dropped["doubled"] += 1
+            continue
+        seen.add(hit.point_id)
         entry = facts.get(hit.doc_id)
         if entry is None or not names(entry.chunks, bytes.fromhex(hit.chunk_id) + write_token(hit.token)):
             result.dropped["superseded"] += 1

@@ -7,7 +7,8 @@ upkeep. What may go wrong, each from what a real store was seen to do (docs/adr/
 
 - ``stale``: a read shows the collection as it was up to so many writes ago; deleted points come back for a while;
 - ``partial``: a share of the writes and deletes do a part of their batch, and then raise StoreError;
-- ``doubled``: a share of a batch is there twice until the store settles, and is counted, scanned and found so;
+- ``doubled``: a share of a batch is there twice until the store settles, and is counted, scanned and found so; with
+  ``lasting`` until it is deleted;
 - ``dangling``: an alias outlives its collection, and names what is not there;
 - ``delay``: an alias is seen where it was for so many reads after it was set.
 
@@ -16,7 +17,7 @@ upkeep. What may go wrong, each from what a real store was seen to do (docs/adr/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
@@ -25,7 +26,7 @@ from threading import RLock
 from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter
 from regen.errors import CollectionMissing, StoreError
-from regen.ports import CollectionSpec, Points, StoredPayload, StoreHit, Vector, Vectors
+from regen.ports import CollectionSpec, Payload, Points, StoredPayload, StoreHit, Vector, Vectors
 from regen.stores.memory import MemoryStore
 
 
@@ -36,6 +37,7 @@ class Weakness:
     stale: int = 0
     partial: float = 0.0
     doubled: float = 0.0
+    lasting: bool = False
     dangling: bool = False
     delay: int = 0
 
@@ -54,9 +56,10 @@ class WeakStore:
     def settle(self) -> None:
         """From now on nothing goes wrong, and what was acknowledged is seen."""
         with self._lock:
+            if not self._weak.lasting:
+                self._doubled.clear()
             self._weak = Weakness()
             self._past.clear()
-            self._doubled.clear()
 
     # ── the port ──
 
@@ -128,8 +131,8 @@ class WeakStore:
             twice = set(self._doubled.get(collection, ()))
         for page in pages:
             yield page
-            if twice.intersection(page.ids):
-                yield page
+            if again := [at for at, point_id in enumerate(page.ids) if point_id in twice]:
+                yield StoredPayload([page.ids[at] for at in again], _rows(page.payload, again))
 
     def close(self) -> None:
         """Nothing to release."""
@@ -211,7 +214,11 @@ def deepcopy_of(store: MemoryStore) -> MemoryStore:
 
 def _first(points: Points, count: int) -> Points:
     """The first so many points of a batch."""
-    payload = points.payload
-    cut = {name: getattr(payload, name)[:count] for name in payload.__slots__ if name != "audit"}
-    audit = {key: values[:count] for key, values in payload.audit.items()}
-    return Points(points.ids[:count], points.vectors[:count], type(payload)(**cut, audit=audit))
+    return Points(points.ids[:count], points.vectors[:count], _rows(points.payload, range(count)))
+
+
+def _rows(payload: Payload, rows: Iterable[int]) -> Payload:
+    """Some rows of a payload."""
+    chosen = list(rows)
+    own = {name: [getattr(payload, name)[at] for at in chosen] for name in payload.__slots__ if name != "audit"}
+    return Payload(**own, audit={key: [values[at] for at in chosen] for key, values in payload.audit.items()})

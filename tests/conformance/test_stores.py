@@ -1,8 +1,10 @@
 """Every store passes the shipped conformance suite. Qdrant, Chroma and Milvus have files of their own."""
 
+import re
 from pathlib import Path
 
 import pytest
+from tests.conformance.servers import emptied, server_url
 
 from regen.catalog.postgres import PostgresCatalog
 from regen.catalog.postgres import open_catalog as open_postgres
@@ -27,9 +29,11 @@ class TestMemoryStore(StoreConformance):
 
 @pytest.mark.store("lancedb")
 class TestLanceStore(StoreConformance):
-    def make_store(self, tmp_path: Path) -> LanceStore:
+    """A folder of the test's own, or the one that REGEN_TEST_LANCEDB_URL names."""
+
+    def make_store(self, tmp_path: Path) -> Store:
         """Open a new store."""
-        return LanceStore.from_url("lancedb://.regen/vectors", root=tmp_path)
+        return emptied(LanceStore.from_url(self.url(tmp_path)))
 
     def another_handle(self, tmp_path: Path) -> LanceStore:
         """Open its data once more."""
@@ -37,19 +41,21 @@ class TestLanceStore(StoreConformance):
 
     def url(self, tmp_path: Path) -> str:
         """Name its data."""
-        return f"lancedb://{tmp_path}/.regen/vectors"
+        return server_url("lancedb") or f"lancedb://{tmp_path}/.regen/vectors"
 
 
 @pytest.mark.store("pgvector")
 class TestPgvectorStore(StoreConformance):
-    @pytest.fixture(autouse=True)
-    def schema(self, vectors_url: str) -> None:
-        """Give each case a schema of its own."""
-        self.own = vectors_url
+    """A server of our own, or the database that REGEN_TEST_PGVECTOR_URL names."""
 
-    def make_store(self, tmp_path: Path) -> PgvectorStore:
+    @pytest.fixture(autouse=True)
+    def schema(self, request: pytest.FixtureRequest) -> None:
+        """Give each case a schema of its own, or the one that was named."""
+        self.own = server_url("pgvector") or str(request.getfixturevalue("vectors_url"))
+
+    def make_store(self, tmp_path: Path) -> Store:
         """Open a new store."""
-        return PgvectorStore.from_url(self.own)
+        return emptied(PgvectorStore.from_url(self.own))
 
     def another_handle(self, tmp_path: Path) -> PgvectorStore:
         """Open its data once more."""
@@ -57,7 +63,7 @@ class TestPgvectorStore(StoreConformance):
 
     def joint_catalog(self, tmp_path: Path) -> PostgresCatalog:
         """Open the catalog of the same database."""
-        return open_postgres(self.own.partition("&schema=")[0])
+        return open_postgres(re.sub(r"[?&]schema=\w+", "", self.own))
 
     def url(self, tmp_path: Path) -> str:
         """Name its data."""

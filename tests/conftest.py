@@ -11,7 +11,10 @@ import pytest
 
 from regen.testing.postgres_server import PostgresServer
 
-STORES = ("memory", "lancedb", "pgvector", "qdrant", "chroma", "milvus", "pinecone", "elasticsearch", "opensearch")
+STORES = (
+    *("memory", "lancedb", "pgvector", "qdrant", "chroma", "milvus", "pinecone", "weaviate"),
+    *("elasticsearch", "opensearch"),
+)
 """What ``--stores`` takes: the names that tests are marked with, ``@pytest.mark.store("qdrant")``."""
 
 

@@ -89,6 +89,7 @@ STORES: Final = Kind(
         "qdrant": Adapter("regen.stores.qdrant:QdrantStore", "qdrant"),
         "milvus": Adapter("regen.stores.milvus:MilvusStore", "milvus"),
         "postgresql": Adapter("regen.stores.pgvector:PgvectorStore", "pgvector"),
+        "weaviate": Adapter("regen.stores.weaviate:WeaviateStore", "weaviate"),
         "pinecone": Adapter("regen.stores.pinecone:PineconeStore", "pinecone"),
     },
     "regen.stores",

@@ -54,6 +54,7 @@ ENGINES = [
     engine("chroma", "chromadb", "chroma+file://chroma"),
     engine("milvus", "pymilvus", "milvus+file://vectors.db"),
     engine("pinecone", "pinecone", "pinecone_url"),
+    engine("weaviate", "weaviate", "weaviate_url"),
     engine("elasticsearch", "elasticsearch", "elasticsearch_url"),
     engine("opensearch", "opensearchpy", "opensearch_url"),
 ]
@@ -94,6 +95,15 @@ def searched_server(product: Any) -> Iterator[str]:
         yield named
         return
     with SearchServer(product) as server:
+        yield server.url
+
+
+@pytest.fixture
+def weaviate_url() -> Iterator[str]:
+    """Weaviate as our own server plays it."""
+    from regen.testing.weaviate_server import WeaviateServer
+
+    with WeaviateServer() as server:
         yield server.url
 
 
@@ -299,11 +309,31 @@ def operations(ids: list[str], texts: list[str], vectors: Vectors) -> list[dict[
     return [line for lines in documents for line in lines]
 
 
+def filled_weaviate(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """A collection as Weaviate's own client makes it."""
+    from weaviate.classes.config import Configure, DataType, Property
+    from weaviate.classes.data import DataObject
+
+    def fill(client: Any) -> None:
+        properties = [Property(name=name, data_type=DataType.TEXT) for name in ("text", "name", "lang")]
+        vector = Configure.Vectors.self_provided(name="default")
+        theirs = client.collections.create("Theirs", vector_config=vector, properties=properties)
+        rows = zip(ids, texts, vectors, strict=True)
+        made = [
+            DataObject(properties={"text": text, "name": name, "lang": "en"}, vector={"default": one.tolist()})
+            for name, text, one in rows
+        ]
+        assert not theirs.data.insert_many(made).errors
+
+    index._store._connection.call("*", fill)  # type: ignore[attr-defined]
+
+
 FILLED: dict[str, Callable[[Index, list[str], list[str], Vectors], None]] = {
     "qdrant": filled_qdrant,
     "chroma": filled_chroma,
     "milvus": filled_milvus,
     "pinecone": filled_pinecone,
+    "weaviate": filled_weaviate,
     "elasticsearch": filled_elasticsearch,
     "opensearch": filled_opensearch,
 }
@@ -316,8 +346,10 @@ def test_adopting_what_another_program_made(place: Place) -> None:
     vectors = place.embedder.inner.embed_documents(texts)
     vectors = np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
     index = place.index(chunking=Chunking("whole"), source=None)
-    FILLED[place.url.partition(":")[0].partition("+")[0]](index, ids, texts, vectors)
-    result = index.adopt(place.url, collection="theirs", columns=ForeignColumns(id="name"))
+    kind = place.url.partition(":")[0].partition("+")[0]
+    FILLED[kind](index, ids, texts, vectors)
+    theirs = "Theirs" if kind == "weaviate" else "theirs"
+    result = index.adopt(place.url, collection=theirs, columns=ForeignColumns(id="name"))
     assert result.documents == 150
     assert sum(len(call) for call in place.embedder.calls) < 150
     hit = index.search(texts[42], k=1, where={"lang": "en"})[0]

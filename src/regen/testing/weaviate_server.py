@@ -63,7 +63,7 @@ class WeaviateServer(ApiServer):
     @property
     def url(self) -> str:
         """The URL of a store here."""
-        return f"weaviate://127.0.0.1:{self.port}:{self.grpc_port}?timeout=20"
+        return f"weaviate://127.0.0.1:{self.port}:{self.grpc_port}?timeout=60"
 
     def error(self, status: int, message: str) -> Answer:
         """An error of the REST API."""

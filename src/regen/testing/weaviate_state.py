@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -93,7 +93,8 @@ class ClassState:
     def passing(self, asked: Any) -> set[UUID]:
         """The objects that satisfy a filter. Raises Refusal for one that cannot be asked."""
         _check_filter(self, asked)
-        return {uuid for uuid, one in self.objects.items() if _passes(uuid, one.properties, asked)}
+        passes = _predicate(asked)
+        return {uuid for uuid, one in self.objects.items() if passes(uuid, one.properties)}
 
     def nearest(self, name: str, query: Vector, among: set[UUID] | None, limit: int) -> list[tuple[UUID, float]]:
         """Uuids and distances, the nearest first. Raises Refusal for a vector of other dimensions."""
@@ -219,20 +220,25 @@ def _check_operand(name: str, kind: str, operator: str, asked: Any) -> None:
         raise Refusal(f"{operator} on {name!r} needs a list")
 
 
-def _passes(uuid: UUID, properties: dict[str, Any], asked: Any) -> bool:
+def _predicate(asked: Any) -> Callable[[UUID, dict[str, Any]], bool]:
+    """What tells whether an object satisfies a filter that was checked."""
     operator = _operator(asked)
-    if operator == "OPERATOR_AND":
-        return all(_passes(uuid, properties, one) for one in asked.filters)
-    if operator == "OPERATOR_OR":
-        return any(_passes(uuid, properties, one) for one in asked.filters)
+    if operator in {"OPERATOR_AND", "OPERATOR_OR"}:
+        parts, every = [_predicate(one) for one in asked.filters], operator == "OPERATOR_AND"
+        return lambda uuid, held: (all if every else any)(part(uuid, held) for part in parts)
     name = asked.target.property or asked.on[0]
-    held = str(uuid) if name == "_id" else properties.get(name)
-    values = held if isinstance(held, list) else [] if held is None else [held]
     value = getattr(asked, asked.WhichOneof("test_value"))
-    wanted = list(value.values) if hasattr(value, "values") else [value]
+    asked_for = list(value.values) if hasattr(value, "values") else [value]
     if operator in _ORDER:
-        return any(_ORDER[operator](one, wanted[0]) for one in values)
-    return any(_as_indexed(one) == _as_indexed(other) for one in values for other in wanted)
+        return lambda _, held: any(_ORDER[operator](one, asked_for[0]) for one in _values(held.get(name)))
+    wanted = set(map(_as_indexed, asked_for))
+    if name == "_id":
+        return lambda uuid, _: str(uuid) in wanted
+    return lambda _, held: any(_as_indexed(one) in wanted for one in _values(held.get(name)))
+
+
+def _values(held: Any) -> list[Any]:
+    return held if isinstance(held, list) else [] if held is None else [held]
 
 
 def _operator(asked: Any) -> str:

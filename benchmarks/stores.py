@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import struct
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,13 @@ from rich.table import Table
 
 from regen.ports import CollectionSpec, MaintainedStore, Payload, Points, Vectors
 from regen.registry import make_store
+from regen.testing.postgres_server import PostgresServer
 
 DIMENSIONS, BATCH, QUERIES, K = 384, 500, 100, 10
 WRITE_TARGET, SEARCH_TARGET, SEARCH_SLACK_MS = 1.10, 1.15, 1.0
 URLS = {
     "lancedb": ("lancedb", "lancedb://regen.lance"),
+    "pgvector": ("psycopg", "a server of our own"),
     "qdrant": ("qdrant_client", "qdrant+file://regen"),
     "chroma": ("chromadb", "chroma+file://regen"),
     "milvus": ("pymilvus", "milvus+file://regen.db"),
@@ -78,6 +82,45 @@ def bare_lancedb(vectors: Vectors) -> Bare:
             return [int(name) for name in found.column("id").to_pylist()]
 
         return write, lambda: None, search
+
+    return opened
+
+
+def bare_pgvector(vectors: Vectors) -> Bare:
+    """A table of pgvector's by psycopg, its index built after the load."""
+
+    def opened(_folder: Path) -> Any:
+        import psycopg
+
+        link = psycopg.connect(URLS["pgvector"][1], autocommit=True)
+        link.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        link.execute(f"CREATE TABLE bare (id text PRIMARY KEY, vector vector({DIMENSIONS}))")
+
+        def write(start: int, end: int) -> None:
+            head = struct.pack(">HH", DIMENSIONS, 0)  # how pgvector's binary form begins
+            rows = [(str(at), head + vectors[at].astype(">f4").tobytes()) for at in range(start, end)]
+            with link.transaction(), link.cursor() as cursor:
+                cursor.execute("CREATE TEMP TABLE new (id text, vector vector) ON COMMIT DROP")
+                with cursor.copy("COPY new FROM STDIN (FORMAT BINARY)") as copy:
+                    copy.set_types(["text", "bytea"])
+                    for row in rows:
+                        copy.write_row(row)
+                cursor.execute(
+                    "INSERT INTO bare SELECT * FROM new ON CONFLICT (id) DO UPDATE SET vector = excluded.vector"
+                )
+
+        def build() -> None:
+            link.execute("SET maintenance_work_mem = '512MB'")
+            made = "CREATE INDEX ON bare USING hnsw (vector vector_cosine_ops) WITH (m = 16, ef_construction = 128)"
+            link.execute(made)
+            link.execute("ANALYZE bare")
+            link.execute("SET hnsw.ef_search = 100")
+
+        def search(query: Any) -> list[int]:
+            asked = f"SELECT id FROM bare ORDER BY vector <=> %s::vector LIMIT {K}"
+            return [int(row[0]) for row in link.execute(asked.encode(), [str(query.tolist())]).fetchall()]
+
+        return write, build, search
 
     return opened
 
@@ -151,7 +194,13 @@ def bare_milvus(vectors: Vectors) -> Bare:
     return opened
 
 
-BARE = {"lancedb": bare_lancedb, "qdrant": bare_qdrant, "chroma": bare_chroma, "milvus": bare_milvus}
+BARE = {
+    "lancedb": bare_lancedb,
+    "pgvector": bare_pgvector,
+    "qdrant": bare_qdrant,
+    "chroma": bare_chroma,
+    "milvus": bare_milvus,
+}
 
 
 def through_regen(url: str, vectors: Vectors) -> Bare:
@@ -203,6 +252,19 @@ def main() -> None:
     vectors, queries = clustered(arguments.points, 1), clustered(QUERIES, 2)
     best = [set(np.argsort(-(vectors @ query))[:K].tolist()) for query in queries]
     results: dict[str, Any] = {}
+    with ExitStack() as stack:
+        if "pgvector" in arguments.stores.split(",") and find_spec("psycopg") is not None:
+            server = stack.enter_context(PostgresServer())
+            URLS["pgvector"] = ("psycopg", stack.enter_context(server.database()))
+        compare(arguments, vectors, queries, best, results)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"points": arguments.points, "stores": results}, indent=1))
+
+
+def compare(
+    arguments: argparse.Namespace, vectors: Vectors, queries: Vectors, best: list[set[int]], results: dict[str, Any]
+) -> None:
+    """Measure each store, and print the table."""
     table = Table("store", "rows/s", "p50 / p95 ms", "recall", "writes ×", "search ×", "")
     for name in arguments.stores.split(","):
         library, url = URLS[name]
@@ -220,8 +282,6 @@ def main() -> None:
         rate = f"{ours['rows_per_s']:,.0f}"
         table.add_row(name, rate, spread, f"{ours['recall']:.3f}", f"{writes:.2f}", f"{search:.2f}", verdict)
     Console().print(table)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"points": arguments.points, "stores": results}, indent=1))
 
 
 if __name__ == "__main__":

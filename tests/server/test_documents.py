@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from regen import Index
+from regen import Document, Index
 from regen.config.server import EventFields
+from regen.embedders.hashing import HashingEmbedder
 from regen.errors import ConfigError
+from regen.ports import Vector
 from regen.server import create_app
 from regen.server.changes import ChangeBatch, DebeziumEvent, folded
 
@@ -156,3 +160,38 @@ def test_columns_have_the_names_that_are_configured() -> None:
     assert folded(ChangeBatch(events=[]), fields) == ([], [])
     with pytest.raises(ConfigError, match="event 0"):
         folded([DebeziumEvent.model_validate(envelope("c", after={"id": 1}))], fields)
+
+
+class Stuck(HashingEmbedder):
+    """A model that answers no query until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.waiting, self.go_on = threading.Semaphore(0), threading.Event()
+
+    def embed_query(self, text: str) -> Vector:
+        """Wait."""
+        self.waiting.release()
+        assert self.go_on.wait(300)
+        return super().embed_query(text)
+
+
+def test_changes_do_not_wait_behind_searches() -> None:
+    """As many searches as there are threads for them wait for their model; a deletion is answered all the same."""
+    model, threads = Stuck(), 40
+    with Index(embedder=model, store="memory://", catalog="sqlite://") as index:
+        index.upsert([Document("a", "a text")])
+        with TestClient(create_app(index)) as client, ThreadPoolExecutor(threads + 5) as pool:
+            asked = [pool.submit(client.post, "/v1/search", json={"query": f"q{n}"}) for n in range(threads + 5)]
+            try:
+                for _ in range(threads):
+                    assert model.waiting.acquire(timeout=120)
+                told = client.post("/v1/documents/delete", json={"ids": ["a"]})
+                assert (told.status_code, told.json()["documents"]["deleted"]) == (202, 1)
+                assert client.get("/v1/revisions/2", params={"timeout": 60}).json()["searchable"]
+                assert client.post("/v1/gc", json={}, params={"wait": 60}).status_code == 200
+            finally:
+                model.go_on.set()
+            answers = [each.result() for each in asked]
+    assert [answer.status_code for answer in answers] == [200] * len(answers)
+    assert [answer.json()["hits"] for answer in answers] == [[]] * len(answers), "it was deleted before they were told"

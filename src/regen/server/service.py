@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from opentelemetry.metrics import get_meter
 
@@ -25,6 +26,9 @@ from regen.server.telemetry import Telemetry
 KEEP_ANSWERS: Final = 24 * 3_600.0
 """Seconds for which a request with an idempotency key is answered as it was the first time."""
 SWEEP_EVERY: Final = 600.0
+APART: Final = 8
+"""Threads for what must not wait behind searches: changes, and the runs of operators."""
+T = TypeVar("T")
 PROBE_EVERY: Final = 3_600.0
 """Seconds between two looks whether a model has changed behind its name: eight short texts for each generation."""
 
@@ -40,6 +44,7 @@ class Service:
         self.follower = Follower(index, self.metrics.catch_up_failed, self.metrics.collector.feed)
         self.runs = Runs(index, self.metrics.run_ended)
         self.scheduler = Scheduler(index, self.metrics.collector.feed)
+        self._apart = CapacityLimiter(APART)
         self._stop, self._ends_at = threading.Event(), float("inf")
         self._sweeper = threading.Thread(target=self._sweep, name="regen-sweeper", daemon=True)
 
@@ -68,6 +73,10 @@ class Service:
 
     def _left(self) -> float:
         return max(0.0, self._ends_at - time.monotonic())
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Do something in a thread that no search occupies: a deletion is not to wait for them."""
+        return await to_thread.run_sync(work, limiter=self._apart)
 
     @property
     def stopping(self) -> bool:

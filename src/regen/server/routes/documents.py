@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from regen.core.documents import Document
@@ -104,7 +103,7 @@ class Change:
             return {**accepted.to_dict(), "searchable": False}
 
         same = "" if self.key is None else fingerprint(self.request, body)
-        told, again = await run_in_threadpool(once, self.service, self.caller, self.key, same, do, 202)
+        told, again = await self.service.apart(lambda: once(self.service, self.caller, self.key, same, do, 202))
         if self.patience is not None:
             told["searchable"] = await searchable(self.service, told["revision"], self.patience)
         return json_response(told, 200 if told["searchable"] else 202, again=again)
@@ -174,7 +173,7 @@ async def searchable(service: Service, revision: int, timeout: float) -> bool:
     while follower.backlog.live < revision:
         now = time.monotonic()
         if now >= look_at:  # what another process has caught up with
-            await run_in_threadpool(follower.look)
+            await service.apart(follower.look)
             look_at = now + 1.0
             continue
         if now >= deadline or service.stopping:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from regen.ports.service import RequestedRun
@@ -228,7 +227,7 @@ async def run_events(
     last: Annotated[str | None, Header(alias="Last-Event-ID", description="The last one seen, to go on from.")] = None,
 ) -> Response:
     """A run's progress as it is made, by whichever server."""
-    found = await run_in_threadpool(service.runs.get, number)
+    found = await service.apart(lambda: service.runs.get(number))
     seen = int(last) if last is not None and last.isdecimal() and len(last) < 18 else 0
     return StreamingResponse(
         _stream(service, found, seen), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
@@ -244,7 +243,7 @@ async def begun(
     def begin() -> RequestedRun:
         return service.runs.begin(verb, asked.model_dump(), caller, origin=origin_of(request), once=word)
 
-    found = await ended(service, (await run_in_threadpool(begin)).id, wait)
+    found = await ended(service, (await service.apart(begin)).id, wait)
     if found.state == "failed" and found.error is not None:
         return JSONResponse({**found.error, "run": found.id}, found.error["status"], media_type=MEDIA_TYPE)
     done = found.state == "succeeded"
@@ -256,14 +255,14 @@ async def ended(service: Service, number: int, wait: float) -> RequestedRun:
     """A run once it has ended, or after so many seconds, or when the server ends. Raises NotFound."""
     deadline = time.monotonic() + wait
     while True:
-        found = await run_in_threadpool(service.runs.get, number)
+        found = await service.apart(lambda: service.runs.get(number))
         if found.finished_at is not None or service.stopping or time.monotonic() >= deadline:
             return found
         await asyncio.sleep(min(GLANCE, max(0.0, deadline - time.monotonic())))
 
 
 async def _stream(service: Service, found: RequestedRun, seen: int) -> AsyncIterator[bytes]:
-    told_at = time.monotonic()
+    told_at, number = time.monotonic(), found.id
     while True:
         if found.version > seen or found.finished_at is not None:
             kind = "run" if found.finished_at is None else "end"
@@ -272,7 +271,7 @@ async def _stream(service: Service, found: RequestedRun, seen: int) -> AsyncIter
         if found.finished_at is not None or service.stopping:
             return
         await asyncio.sleep(GLANCE * 2)
-        found = await run_in_threadpool(service.runs.get, found.id)
+        found = await service.apart(lambda: service.runs.get(number))
         if time.monotonic() - told_at > KEEP_ALIVE:
             yield b": still there\n\n"
             told_at = time.monotonic()

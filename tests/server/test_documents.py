@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from regen.errors import ConfigError
 from regen.ports import Vector
 from regen.server import create_app
 from regen.server.changes import ChangeBatch, DebeziumEvent, folded
+from regen.server.service import MOST_AT_ONCE, PER_CORE
 
 WAITED = {"wait": "searchable"}
 
@@ -166,7 +168,7 @@ class Stuck(HashingEmbedder):
     """A model that answers no query until it is let."""
 
     def __init__(self) -> None:
-        super().__init__(16)
+        super().__init__(16)  # which works in this process
         self.waiting, self.go_on = threading.Semaphore(0), threading.Event()
 
     def embed_query(self, text: str) -> Vector:
@@ -178,7 +180,7 @@ class Stuck(HashingEmbedder):
 
 def test_changes_do_not_wait_behind_searches() -> None:
     """As many searches as there are threads for them wait for their model; a deletion is answered all the same."""
-    model, threads = Stuck(), 40
+    model, threads = Stuck(), min(MOST_AT_ONCE, PER_CORE * (os.cpu_count() or 1))
     with Index(embedder=model, store="memory://", catalog="sqlite://") as index:
         index.upsert([Document("a", "a text")])
         with TestClient(create_app(index)) as client, ThreadPoolExecutor(threads + 5) as pool:

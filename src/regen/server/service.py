@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ KEEP_ANSWERS: Final = 24 * 3_600.0
 SWEEP_EVERY: Final = 600.0
 APART: Final = 8
 """Threads for what must not wait behind searches: changes, and the runs of operators."""
+PER_CORE, MOST_AT_ONCE = 4, 40
+"""Searches at once. With a model in this process more than a few a core only keep each other, and all else, from it."""
 T = TypeVar("T")
 PROBE_EVERY: Final = 3_600.0
 """Seconds between two looks whether a model has changed behind its name: eight short texts for each generation."""
@@ -45,6 +48,8 @@ class Service:
         self.runs = Runs(index, self.metrics.run_ended)
         self.scheduler = Scheduler(index, self.metrics.collector.feed)
         self._apart = CapacityLimiter(APART)
+        per_core = PER_CORE * (os.cpu_count() or 1)
+        self._searches = CapacityLimiter(min(MOST_AT_ONCE, per_core) if index.model_is_local else MOST_AT_ONCE)
         self._stop, self._ends_at = threading.Event(), float("inf")
         self._sweeper = threading.Thread(target=self._sweep, name="regen-sweeper", daemon=True)
 
@@ -77,6 +82,10 @@ class Service:
     async def apart(self, work: Callable[[], T]) -> T:
         """Do something in a thread that no search occupies: a deletion is not to wait for them."""
         return await to_thread.run_sync(work, limiter=self._apart)
+
+    async def searching(self, work: Callable[[], T]) -> T:
+        """Search in a thread, when it is this search's turn."""
+        return await to_thread.run_sync(work, limiter=self._searches)
 
     @property
     def stopping(self) -> bool:

@@ -11,6 +11,7 @@ from regen.core.recipe import Recipe
 from regen.core.records import Backfill, GenerationRecord
 from regen.core.results import DeadLetter
 from regen.core.transition import without_credentials
+from regen.engine.models import Models
 from regen.engine.settings import Limits, Migration
 from regen.engine.stores import Stores
 from regen.errors import NotFound
@@ -35,6 +36,7 @@ class InsightVerbs:
     _limits: Limits
     _migration: Migration
     _evaluation: EvaluationSettings | None
+    _models: Models
 
     @property
     def recipe(self) -> Recipe:
@@ -44,6 +46,11 @@ class InsightVerbs:
     @property
     def _quality(self) -> QualitySide:
         raise NotImplementedError
+
+    @property
+    def model_is_local(self) -> bool:
+        """Whether the configured model works in this process: it takes its cores, where another one only waits."""
+        return self._models.embedder.info.local
 
     def generations(self) -> list[GenerationRecord]:
         """All generations there ever were, by number."""

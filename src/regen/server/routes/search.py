@@ -60,14 +60,17 @@ class SearchAnswer(BaseModel):
 
 
 @router.post("/search", response_model=SearchAnswer, responses=responses(404))
-def search(
+async def search(
     asked: SearchRequest,
     caller: Annotated[Caller, Depends(require("search"))],
     service: Served,
 ) -> Response:
     """The best chunks that the caller may see; every hit has passed the fence."""
-    result = answer(service, caller, asked)
-    return Response(orjson.dumps(result.to_dict(explain=asked.explain)), media_type="application/json")
+
+    def found() -> bytes:
+        return orjson.dumps(answer(service, caller, asked).to_dict(explain=asked.explain))
+
+    return Response(await service.searching(found), media_type="application/json")
 
 
 def answer(service: Service, caller: Caller, asked: SearchRequest) -> SearchResult:

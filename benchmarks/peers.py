@@ -26,15 +26,16 @@ STEPS = ("first load", "nothing changed", "1 % edited", "metadata of 10 %")
 
 def measure_peers() -> dict[str, dict[str, tuple[float, int]]]:
     """Seconds and texts embedded by peer and step, of the peers that are installed."""
-    return {name: _run(script, options) for name, (script, options, module) in SCRIPTS.items() if _installed(module)}
+    return {name: _run(script, options) for name, (script, options, module) in SCRIPTS.items() if is_installed(module)}
 
 
 def missing_peers() -> list[str]:
     """The peers that are not installed."""
-    return [name for name, (_, _, module) in SCRIPTS.items() if not _installed(module)]
+    return [name for name, (_, _, module) in SCRIPTS.items() if not is_installed(module)]
 
 
-def _installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether the peers' Python has a module."""
     asked = subprocess.run([PYTHON, "-c", f"import {module}"], capture_output=True, check=False)
     return asked.returncode == 0
 

@@ -172,7 +172,7 @@ def make_embedder(
     """
     options = dict(options or {})
     if not isinstance(model, str):
-        return cast("Embedder", _load(_ADAPT)(model, name or type(model).__name__))
+        return cast("Embedder", _load(_ADAPT)(model, name or _own_name(model)))
     if model.startswith(_PYTHON):
         made = _made(load_python(model, Path(root)), options, model, Embedder, enough=("embed_documents",))
         return cast("Embedder", _load(_ADAPT)(made, name or model))
@@ -180,6 +180,16 @@ def make_embedder(
     _check_arguments(factory, (model,), options, model)
     placed = {"root": Path(root)} if _takes(factory, "root") else {}  # only a model that lies in files needs it
     return cast("Embedder", factory(model, **placed | options))
+
+
+def _own_name(model: object) -> str:
+    """What tells one object's model from another's: its class, and the model that it says it is of.
+
+    LangChain's and others' say so as ``model_name`` or ``model``: two models of one class must never be taken for one.
+    """
+    stated = (getattr(model, attribute, None) for attribute in ("model_name", "model", "model_id"))
+    own = next((value for value in stated if isinstance(value, str) and value), None)
+    return type(model).__name__ if own is None else f"{type(model).__name__}/{own}"
 
 
 def wrap_embedder(

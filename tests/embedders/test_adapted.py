@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from regen.core.documents import Document
 from regen.embedders.adapted import AdaptedEmbedder, adapt
 from regen.embedders.hashing import HashingEmbedder
 from regen.errors import ConfigError, EmbedderContract, EmbedderError, RateLimited, RegenError, TextRejected
+from regen.index import Index
 
 
 class Lists:
@@ -151,3 +154,22 @@ def test_regens_own_errors_pass() -> None:
     with pytest.raises(TextRejected) as raised:
         adapt(Lists(error), "mine").embed_documents(["a"])
     assert raised.value is error
+
+
+@pytest.mark.parametrize("attribute", ["model_name", "model", "model_id"])
+def test_another_model_of_one_class_is_another_space(tmp_path: Path, attribute: str) -> None:
+    """Of the same class and size: nothing is mixed, the index goes on with its own and a second generation is built."""
+    first, second = Lists(), Lists()
+    setattr(first, attribute, "small")
+    setattr(second, attribute, "large")
+    given: Any = {"store": "memory://", "catalog": "sqlite://"}
+    spaces = {Index(embedder=one, **given).recipe.space for one in (first, second, first)}
+    assert len(spaces) == 2
+    assert Index(embedder=first, **given).recipe.embedding.model == "Lists/small"
+    placed: Any = {"store": "lancedb://vectors", "catalog": "sqlite:///catalog.db", "root": tmp_path}
+    with Index(embedder=first, **placed) as index:
+        index.upsert([Document("a", "some text"), Document("b", "more")])
+    with Index(embedder=second, models={"Lists/small": first}, **placed) as index:
+        assert index.plan().totals.texts_to_embed == 2
+        index.apply()
+        assert [item.recipe.embedding.model for item in index._catalog.generations()] == ["Lists/small", "Lists/large"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,9 +103,15 @@ def _feed(given: Source | Mapping[str, Any] | Feed, root: Path) -> Feed:
 
 
 def make_stores(store: Store | str, root: Path) -> Stores:
-    """The configured store, by its URL or as an object, and the way to those of older generations."""
-    made = registry.make_store(store, root) if isinstance(store, str) else store
-    return Stores(made, store if isinstance(store, str) else "", lambda url: registry.make_store(url, root))
+    """The configured store, by its URL or as an object, and the way to those of older generations.
+
+    Raises ConfigError for a URL of no known kind.
+    """
+    open_store = partial(registry.make_store, root=root)
+    if not isinstance(store, str):
+        return Stores("", open_store, {"": store})
+    registry.require_store(store)
+    return Stores(store, open_store)
 
 
 def make_cache(

@@ -133,7 +133,6 @@ class Index(
         self._feeds = make_feeds(source, sources, self._root)
         self._target, self._schedule, self._alerting = freshness, schedule or Schedule(), alerts
         self._stores = make_stores(store, self._root)
-        self._store = self._stores.configured
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
         self._migration = migration or Migration()
         self._made_cache = make_cache(cache, self._models.embedder, self._root, rerank, self._migration)
@@ -167,6 +166,10 @@ class Index(
     def recipe(self) -> Recipe:
         """The recipe that the configuration asks for."""
         return self._models.recipe
+
+    @property
+    def _store(self) -> Store:
+        return self._stores.configured
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────
 

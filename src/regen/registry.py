@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -230,6 +231,12 @@ def make_store(url: str, root: str | Path) -> Store:
     return cast("Store", factory(url, root=Path(root)) if _takes(factory, "root") else factory(url))
 
 
+def require_store(url: str) -> None:
+    """Raise ConfigError for a URL that is of no known kind of store; nothing is loaded."""
+    if not url.startswith(_PYTHON):
+        _finding(STORES, _scheme(url, STORES), url)
+
+
 def make_catalog(url: str, root: str | Path) -> Catalog:
     """The catalog of a URL such as ``sqlite:///.regen/catalog.db``. Raises ConfigError for an unknown scheme."""
     if url.startswith(_PYTHON):
@@ -429,11 +436,16 @@ def _scheme(url: str, kind: Kind) -> str:
 
 
 def _find(kind: Kind, name: str, full_name: str) -> Any:
+    return _finding(kind, name, full_name)()
+
+
+def _finding(kind: Kind, name: str, full_name: str) -> Callable[[], Any]:
+    """What loads the adapter of a name. Raises ConfigError for a name that is not known."""
     if name in kind.adapters:
-        return _load(kind.adapters[name])
+        return partial(_load, kind.adapters[name])
     for point in entry_points(group=kind.group):
         if point.name == name:
-            return _load_entry_point(point)
+            return partial(_load_entry_point, point)
     valid = [kind.form.format(name=each) for each in kind.names()]
     near = get_close_matches(name.lower(), kind.names(), n=1, cutoff=0.6)
     meant = f"did you mean {kind.form.format(name=near[0])}? " if near else ""

@@ -42,7 +42,7 @@ def adopt(
             hint="adopt into a project of its own: another alias with another catalog",
         )
     ours = store in (writer.stores.name, writer.stores.configured)
-    opened = writer.stores.configured if ours else writer.stores.open_other(store) if isinstance(store, str) else store
+    opened = writer.stores.configured if ours else writer.stores.open_store(store) if isinstance(store, str) else store
     where = without_credentials(store) if isinstance(store, str) and store else "the store"
     try:
         if not isinstance(opened, AdoptableStore):

@@ -18,26 +18,33 @@ UNREACHABLE: Final = (StoreError, ConfigError)
 
 @dataclass(slots=True)
 class Stores:
-    """The configured store and, opened when first asked for, those of generations that lie elsewhere.
+    """The configured store and those of generations that lie elsewhere, each opened when it is first asked for.
+
+    Who only looks at the catalog need not load a store's library, which takes longer than all else together.
 
     ``name`` is the configured store's URL, empty for a store that was handed in as an object: such a store is the one
-    of all generations that name none. ``open_other`` opens the store of a URL.
+    of all generations that name none. ``open_store`` opens the store of a URL, ``opened`` are those that are open.
     """
 
-    configured: Store
     name: str
-    open_other: Callable[[str], Store]
-    _others: dict[str, Store] = field(default_factory=dict)
+    open_store: Callable[[str], Store]
+    opened: dict[str, Store] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def configured(self) -> Store:
+        """The configured store. Raises ConfigError or StoreError when it cannot be opened."""
+        return self._of(self.name)
 
     def of(self, generation: Generation) -> Store:
         """The store that holds a generation's collection. Raises ConfigError or StoreError when it cannot be opened."""
-        if self.holds(generation):
-            return self.configured
+        return self.configured if self.holds(generation) else self._of(generation.store)
+
+    def _of(self, url: str) -> Store:
         with self._lock:
-            if generation.store not in self._others:
-                self._others[generation.store] = self.open_other(generation.store)
-            return self._others[generation.store]
+            if url not in self.opened:
+                self.opened[url] = self.open_store(url)
+            return self.opened[url]
 
     def holds(self, generation: Generation) -> bool:
         """Whether a generation lies in the configured store."""
@@ -60,7 +67,7 @@ class Stores:
 
     def close(self) -> None:
         """Close all of them. Idempotent."""
-        for store in (*self._others.values(), self.configured):
+        for store in self.opened.values():
             store.close()
 
 

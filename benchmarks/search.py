@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import numpy as np
 from benchmarks.workload import ListSource, MixedSource, TrivialEmbedder, load
@@ -66,10 +68,10 @@ class Times:
 
     by_name: dict[str, list[float]] = field(default_factory=dict)
 
-    def take(self, name: str, call: Call, vector: np.ndarray[Any, Any]) -> None:
+    def take(self, name: str, call: Callable[[], object]) -> None:
         """Time one call."""
         started = time.perf_counter()
-        call(vector)
+        call()
         self.by_name.setdefault(name, []).append((time.perf_counter() - started) * 1e3)
 
     def at(self, name: str, share: float) -> float:
@@ -101,12 +103,13 @@ def bare(index: Index, where: dict[str, Any], principals: Any) -> Call:
     assert isinstance(store, LanceStore)
     collection = index._writer.live_or_newest().collection
     handle = store._open(collection)
+    table: Any = handle.table
     condition = condition_of(index, collection, where, principals)
     assert _AT_ZERO_DISTANCE[handle.layout.metric]
     settings = handle.index
 
     def call(vector: np.ndarray[Any, Any]) -> object:
-        search: Any = handle.table.search(vector, vector_column_name="vector").distance_type(handle.layout.metric)
+        search = table.search(vector, vector_column_name="vector").distance_type(handle.layout.metric)
         search = search.select([*HIT_COLUMNS, "_distance"]).limit(K).nprobes(ALL_PARTITIONS)
         search = search.refine_factor(settings.refine).ef(max(settings.ef, 2 * settings.refine * K))
         if condition is not None:
@@ -122,16 +125,13 @@ def condition_of(index: Index, collection: str, where: dict[str, Any], principal
     assert isinstance(store, LanceStore)
     usual = store.search
 
-    def search(name: str, vector: Any, k: int, *, where: Any = (), principals: Any = None) -> Any:
-        caught.append(_condition(name, store._open(collection), where, principals))
-        return usual(name, vector, k, where=where, principals=principals)
+    def search(*given: Any, **asked: Any) -> Any:
+        caught.append(_condition(collection, store._open(collection), asked["where"], asked["principals"]))
+        return usual(*given, **asked)
 
-    store.search = search  # type: ignore[method-assign] # for one call
-    try:
-        index.search([1.0] * index.recipe.embedding.dimensions, K, space=index.recipe.space, where=where,
-                     principals=principals)  # fmt: skip
-    finally:
-        del store.search
+    vector = np.ones(index.recipe.embedding.dimensions, dtype=np.float32)
+    with mock.patch.object(store, "search", search):
+        index.search(vector, K, space=index.recipe.space, where=where, principals=principals)
     return caught[0]
 
 
@@ -147,13 +147,10 @@ def measure_cases(index: Index, chunks: int, vectors: list[np.ndarray[Any, Any]]
     for name, asked in CASES.items():
         floor = bare(index, asked.get("where", {}), asked["principals"])
 
-        def ours(vector: Any, asked: dict[str, Any] = asked) -> object:
-            return index.search(vector, K, space=space, **asked)
-
         times = Times()
         for vector in (*vectors[:20], *vectors):
-            times.take("bare", floor, vector)
-            times.take("regen", ours, vector)
+            times.take("bare", partial(floor, vector))
+            times.take("regen", partial(index.search, vector, K, space=space, **asked))
         times.by_name = {key: found[20:] for key, found in times.by_name.items()}
         gaps = [(times.at("regen", share), times.at("bare", share)) for share in (50, 95)]
         met = all(mine <= max(1.15 * its, its + 1.0) for mine, its in gaps)
@@ -221,19 +218,16 @@ def compared(index: Index, name: str, generations: tuple[int, int], count: int) 
     for at, text in enumerate((*texts[:10], *texts)):
         found = index.search(text, K, principals=UNRESTRICTED, key=f"u{at}")
         assert found.explanation.route in {"rolling", "dual"}, found.explanation
-        times.take("route", lambda _, text=text: index.search(text, K, principals=UNRESTRICTED, key="u"), _NONE)
+        ask = partial(index.search, text, K, principals=UNRESTRICTED)
+        times.take("route", partial(ask, key="u"))
         for number in generations:
-            times.take(f"{number}", lambda _, text=text, number=number: index.search(
-                text, K, principals=UNRESTRICTED, generation=number), _NONE)  # fmt: skip
+            times.take(f"{number}", partial(ask, generation=number))
     parts = np.asarray(times.by_name["1"]) + np.asarray(times.by_name["2"])
     cells = []
     for share in (50, 95):
         route, both = times.at("route", share), float(np.percentile(parts, share))
         cells.append(f"{both:.1f} → {route:.1f} ms{'' if route <= both + 1.0 else ' (**a miss**)'}")
     return f"| {name} | {cells[0]} | {cells[1]} |"
-
-
-_NONE: Final = np.empty(0)
 
 
 def write(text: str) -> None:

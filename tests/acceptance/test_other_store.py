@@ -64,8 +64,9 @@ def unplug(index: Index, words: str = "the server does not answer") -> None:
     def fail(url: str) -> Store:
         raise StoreError(f"{url}: {words}")
 
-    index._stores._others.clear()
-    index._stores.open_other = fail
+    stores = index._stores
+    stores.opened = {stores.name: stores.configured}
+    stores.open_store = fail
 
 
 @pytest.mark.parametrize("kind", ["same", "lancedb", "memory"])
@@ -270,7 +271,7 @@ def test_the_old_store_never_comes_back(worlds: Worlds) -> None:
     assert move.index.verify().consistent
     assert len(move.index.gc().notes) == 1
     move.world.open()
-    assert left in move.index._stores.open_other(move.generation(1).store).collections()
+    assert left in move.index._stores.open_store(move.generation(1).store).collections()
     assert move.index.gc().notes == []
     assert move.index._stores.of(move.generation(1)).collections() == []
 
@@ -291,7 +292,7 @@ def test_a_store_that_fails_while_it_is_copied_from(worlds: Worlds) -> None:
     asked = len(move.sent())
     move.to(store=other_store(move))
     old = move.index._stores.of(move.generation(1))
-    move.index._stores._others[move.generation(1).store] = Unreadable(old)
+    move.index._stores.opened[move.generation(1).store] = Unreadable(old)
     with pytest.raises(
         StoreError, match=r"generation 1 \(live in .*\) holds vectors that are wanted here(.|\n)*a tooth"
     ):
@@ -401,7 +402,7 @@ def test_a_generation_that_is_being_built_is_not_looked_at(worlds: Worlds) -> No
     move = live_in_a(worlds)
     move.to(store=other_store(move))
     old = move.index._stores.of(move.generation(1))
-    move.index._stores._others[move.generation(1).store] = Unreadable(old)
+    move.index._stores.opened[move.generation(1).store] = Unreadable(old)
     with pytest.raises(RegenError):
         move.index.apply()
     report = move.index.verify()

@@ -231,7 +231,7 @@ class Migration:
         )
         stores = index._stores
         stores.configured = wrap(stores.configured, "store")
-        stores.open_other = lambda url: wrap(registry.make_store(url, self.root), "other")
+        stores.open_store = lambda url: wrap(registry.make_store(url, self.root), "other")
         return index
 
 

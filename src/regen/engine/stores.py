@@ -36,6 +36,10 @@ class Stores:
         """The configured store. Raises ConfigError or StoreError when it cannot be opened."""
         return self._of(self.name)
 
+    @configured.setter
+    def configured(self, store: Store) -> None:
+        self.opened[self.name] = store
+
     def of(self, generation: Generation) -> Store:
         """The store that holds a generation's collection. Raises ConfigError or StoreError when it cannot be opened."""
         return self.configured if self.holds(generation) else self._of(generation.store)

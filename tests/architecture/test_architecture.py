@@ -53,6 +53,14 @@ def test_a_store_is_loaded_only_when_it_is_named() -> None:
     assert found & {"lancedb", "wordllama", "watchfiles", "pydantic"} == set()
 
 
+def test_a_store_is_loaded_only_when_it_is_asked(tmp_path: Path) -> None:
+    """Who looks at the catalog alone waits for no store's library; who searches gets it."""
+    given = f"embedder='hashing/8', root={str(tmp_path)!r}"
+    found = loaded_by(f"import regen; regen.Index({given}).status()")
+    assert found & {"lancedb", "pyarrow", "pandas", "wordllama"} == set()
+    assert "lancedb" in loaded_by(f"import regen; regen.Index({given}).upsert([regen.Document('a', 'text')])")
+
+
 def test_the_public_names_resolve() -> None:
     """Every name of ``regen.__all__`` is there, is listed in the module's own dir, and unknown ones say so."""
     for name in regen.__all__:

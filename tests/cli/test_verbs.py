@@ -305,3 +305,32 @@ def test_watch_follows_a_folder(synced: Project) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
     assert synced.json("sync")["documents"]["unchanged"] == synced.size
+
+
+FLAKY = """\
+from regen.embedders.hashing import HashingEmbedder
+class Flaky(HashingEmbedder):
+    failed = False
+    def __init__(self):
+        super().__init__(16)
+    def embed_documents(self, texts):
+        if not Flaky.failed:
+            Flaky.failed = True
+            raise ConnectionError("gone for a moment")
+        return super().embed_documents(texts)
+"""
+
+
+def test_a_retry_is_no_part_of_the_answer(tmp_path: Path) -> None:
+    """It is told on standard error: what a script reads on standard output is one JSON object."""
+    pytest.importorskip("structlog")  # by which retries would be told otherwise, on standard output
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.md").write_text("a text")
+    (tmp_path / "regen.yaml").write_text(
+        "version: 1\nsource: {kind: files, path: docs}\nembedding: {model: 'python:flaky:Flaky'}\nstore: {url: 'memory://'}\n"
+    )
+    command = [sys.executable, "-c", "from regen.cli import main; main()", "sync", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["documents"]["added"] == 1
+    assert "retry" in done.stderr

@@ -29,6 +29,13 @@ _OPERATIONS = frozenset(
 PLAIN = {"✓": "ok", "✗": "FAILED", "·": "|", "…": "...", "→": "->", "–": "-", "█": "#", "−": "-"}
 
 
+def tell_retries_on_standard_error() -> None:
+    """Where structlog is installed stamina would tell of retries by it, on standard output, amid the answer."""
+    from stamina.instrumentation import LoggingOnRetryHook, set_on_retry_hooks  # noqa: PLC0415 - loaded with the index
+
+    set_on_retry_hooks([LoggingOnRetryHook])
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """The options that every verb has, and what follows from them."""
@@ -45,6 +52,7 @@ class Session:
         from regen.opening import open as open_index  # noqa: PLC0415 - heavy; only when a verb runs
 
         with open_index(self.config) as index, self._audited(index):
+            tell_retries_on_standard_error()
             yield index
 
     @contextmanager

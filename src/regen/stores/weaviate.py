@@ -369,7 +369,10 @@ def _delete(objects: Any, *, where: Any) -> Any:
 
 
 def _by_ids(objects: Any, *, ids: list[str], properties: list[str] | None) -> list[Any]:
-    found = objects.query.fetch_objects_by_ids(ids, limit=len(ids), include_vector=True, return_properties=properties)
+    chosen = Condition.by_id().contains_any(ids)  # the client's own fetch by ids would ask a clause for each
+    found = objects.query.fetch_objects(
+        filters=chosen, limit=len(ids), include_vector=True, return_properties=properties
+    )
     return list(found.objects)
 
 

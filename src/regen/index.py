@@ -30,6 +30,7 @@ from regen.engine.adopting import adopt
 from regen.engine.building import Builder
 from regen.engine.desired import Desired, PlanMaker, desired, require_room_for
 from regen.engine.evidence import Witness
+from regen.engine.executors import Engine
 from regen.engine.lifecycle import Approval
 from regen.engine.planning import DryRun
 from regen.engine.reprocessing import reprocess
@@ -110,6 +111,8 @@ class Index(
         rollout: Mapping[str, Any] | None = None,
         rerank: Mapping[str, Any] | None = None,
         models: Mapping[str, Embedder | object] | None = None,
+        ray: Mapping[str, Any] | None = None,
+        reopen: Callable[[], Index] | None = None,
         root: str | Path = ".",
     ) -> None:
         """Put an index together from objects, or from names and settings as regen.yaml writes them.
@@ -123,7 +126,8 @@ class Index(
         its name or as an object, with its settings. ``sources`` are several, each of another name; with a ``Feed`` one
         says when it is refreshed and how fresh it must be. ``freshness`` is the target of all that have none, and of
         pushed documents. ``schedule`` is what else :meth:`scheduler` runs by the clock, ``alerts`` who is told of
-        alarms. Relative paths start at ``root``. Raises ConfigError.
+        alarms. ``ray`` says where ``apply(engine="ray")`` finds its cluster, whose actors call ``reopen`` to have this
+        index, too. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root, self._limits, self.alias = Path(root).absolute(), limits or Limits(), alias
         self._models = make_models(
@@ -139,6 +143,8 @@ class Index(
         self._cache = self._made_cache if cache is None or isinstance(cache, str | Path) else cache
         self._keep_queries, self._rollout_settings = keep_queries, dict(rollout or {})
         self._promote, self._evaluation = promote == "auto" or self._migration.bulk, evaluation
+        self._ray, self._reopen = dict(ray or {}), reopen
+        self._places = tuple(url if isinstance(url, str) else "" for url in (catalog, store))
         self._join(None if filterable is None else frozenset(filterable))
         self._reader.reranking = make_reranking(rerank, alias, self._catalog, self._models, self._cache, self._root)
         self._reader.rescoring = make_rescoring(self._migration, self._models, self._cache, self._root)
@@ -174,16 +180,23 @@ class Index(
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def apply(
-        self, plan: Plan | None = None, *, allow_mass_delete: bool = False, progress: OnProgress | None = None
+        self,
+        plan: Plan | None = None,
+        *,
+        allow_mass_delete: bool = False,
+        engine: Engine = "threads",
+        progress: OnProgress | None = None,
     ) -> SyncResult:
         """Run exactly a plan's steps (I9), or plan and run.
 
         Brings the documents in step; if the configuration asks for another recipe, builds its generation (or goes on
         building it) and leaves it ready, or live with ``promote="auto"``. Raises StalePlan when the world moved on,
-        StoreError when the disk has no room for it; then nothing was begun.
+        StoreError when the disk has no room for it; then nothing was begun. ``engine="ray"`` lets the actors of a Ray
+        cluster do the first load, and fill what is built.
         """
         changes = None if plan is None else self._require_fresh(plan)
         allow = allow_mass_delete if plan is None else plan.allow_mass_delete
+        executor = self._executor(engine)
         require_room_for(self._desired(), self._catalog, self._stores, self.recipe)
 
         def log() -> DocumentCounts:
@@ -191,13 +204,13 @@ class Index(
             scanned.raise_failures()
             return scanned.counts
 
-        result = self._writer.run("apply", log, progress)
+        result = self._writer.run("apply", log, progress, executor=executor)
         wanted = self._desired()
         if wanted.path.path == "query" and wanted.live is not None:
             self._catalog.amend_recipe(wanted.live.number, self.recipe)
             self._reader.forget()
         if wanted.to_build:
-            result = result.plus(self._fill(wanted, progress))
+            result = result.plus(self._fill(wanted, progress, executor))
             wanted = self._desired()
         if self._promote and wanted.to_promote and wanted.fitting is not None:
             self.promote(wanted.fitting.number, reason=self._promotes_because, progress=progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,8 @@ def open(path: str | Path = "regen.yaml") -> Index:  # noqa: A001 - regen.open r
         rollout=settings.rollout.given(),
         rerank=None if settings.rerank is None else settings.rerank.model_dump(),
         filterable=None if filterable == "auto" else filterable,
+        ray=settings.ray.model_dump(),
+        reopen=partial(open, Path(path).absolute()),
         limits=Limits(
             **bounds.model_dump(),
             keep_changes=settings.changes.keep,

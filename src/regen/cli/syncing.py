@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 import typer
@@ -97,6 +97,10 @@ def apply(
     session: Session,
     file: Annotated[Path | None, typer.Argument(metavar="[P]", help="A plan that regen plan --out wrote.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    engine: Annotated[
+        Literal["threads", "ray"],
+        typer.Option("--engine", help="Who embeds: this process (and workers), or the actors of a Ray cluster."),
+    ] = "threads",
     allow_mass_delete: MassDeleteOption = False,
 ) -> None:
     """Run a plan: exactly its steps, or none when the world has moved on since (exit code 4)."""
@@ -115,7 +119,7 @@ def apply(
                 session.remark("Nothing was applied.")
                 raise typer.Exit(ExitCode.ERROR)
         with session.progress() as progress:
-            result = index.apply(made, allow_mass_delete=allow_mass_delete, progress=progress)
+            result = index.apply(made, allow_mass_delete=allow_mass_delete, engine=engine, progress=progress)
         if made.from_generation in {None, made.to_generation}:
             _answer(session, index, result)
         else:

@@ -138,6 +138,15 @@ class LimitSettings(Block):
     retry_attempts: int = Field(default=6, ge=1)
 
 
+class RayBlock(Block):
+    """Where `apply --engine ray` finds its cluster (None: Ray on this host), and what each of its actors takes."""
+
+    address: Name | None = None
+    actors: int = Field(default=2, ge=1)
+    num_cpus: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    num_gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
 class ChangeSettings(Block):
     """How long the change log keeps what was replaced or deleted, in seconds."""
 
@@ -268,6 +277,7 @@ class Settings(Block):
     usage: UsageSettings = Field(default_factory=UsageSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     changes: ChangeSettings = Field(default_factory=ChangeSettings)
+    ray: RayBlock = Field(default_factory=RayBlock)
     server: ServerSettings = Field(default_factory=ServerSettings)
 
     _root: Path = PrivateAttr(default_factory=Path.cwd)

@@ -87,6 +87,10 @@ class Account:
         self._opened.append((generation, spent, price > 0))
         return spent
 
+    def note(self, generation: Generation, texts: int, tokens: int, usd: float) -> None:
+        """Count what other processes have spent for this run; they have written it down themselves."""
+        self._opened.append((generation, Spent(texts, tokens, usd), True))
+
     def _keeper(self, generation: Generation, within: float | None) -> Keep:
         entry: int | None = None
 

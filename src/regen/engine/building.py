@@ -16,10 +16,12 @@ from regen.engine.account import Account
 from regen.engine.allocations import fewer_collections
 from regen.engine.control import AT_ONCE, Brake, Pace, Paused
 from regen.engine.donors import donors_for
+from regen.engine.executors import Executor, Threads
 from regen.engine.gauge import Gauge, LiveSearches, measure_baseline
-from regen.engine.lease import HeldLease
+from regen.engine.lease import HeldLease, new_owner
 from regen.engine.pilot import PilotVerdict, check_pilot
 from regen.engine.settings import Limits, Migration
+from regen.engine.sharing import has_workers
 from regen.engine.stores import UNREACHABLE
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import GateNotMet
@@ -40,6 +42,7 @@ class Builder:
     writer: WriteSide
     migration: Migration
     judge: JudgePilot | None = None
+    executor: Executor | None = None
 
     def build(self, generation: Generation, progress: OnProgress | None = None) -> SyncResult:
         """Backfill a generation until it has caught up with the log, edits made meanwhile included; then it is ready.
@@ -47,22 +50,35 @@ class Builder:
         Whatever stops it, a pause included, what is committed stays, and the next call goes on from there. The budget
         covers all calls together. Raises GateNotMet for a pilot that does not pass, BudgetExceeded, ModelChanged.
         """
-        writer = self.writer
-        with (
-            writer.recorded("build") as (result, account),
-            fewer_collections(),
-            writer.lease(generation) as lease,
-        ):
-            generation = writer.fresh(generation)
-            result.generation = generation.number
-            account.counts_earlier(generation)
-            run = _Run(self, generation, result, account, lease, progress)
+        writer, sharers = self.writer, self._sharers()
+        with writer.recorded("build") as (result, account), fewer_collections():
             try:
-                run.fill()
+                with writer.lease(generation) as lease:
+                    generation = writer.fresh(generation)
+                    result.generation = generation.number
+                    account.counts_earlier(generation)
+                    run = _Run(self, generation, result, account, lease, progress)
+                    if sharers is None:
+                        run.fill()
+                    else:
+                        run.begin()
+                if sharers is not None:
+                    run.share(sharers)
             except Paused:  # the notes on what the configuration asks for tell who paused it, and why
                 return result
         result.notes += writer.maintain(generation, force=self.migration.bulk)
         return result
+
+    def _sharers(self) -> Executor | None:
+        """Who fills it; None: this process, with the whole of it to itself.
+
+        A throttle measures what one process does to the searches, so such a build is never shared.
+        """
+        if self.executor is not None:
+            return self.executor
+        writer = self.writer
+        shared = self.migration.throttle is None and has_workers(writer.catalog, writer.alias)
+        return Threads(new_owner()) if shared else None
 
 
 @dataclass(slots=True)
@@ -83,11 +99,7 @@ class _Run:
     def fill(self) -> None:
         """Bring the generation to ready. Raises Paused."""
         writer, catalog = self._writer, self._writer.catalog
-        Brake(catalog, self.generation.number)()
-        embedder = writer.models.embedder_for(self.generation)
-        writer.check_model(self.generation.recipe)
-        probes.keep(catalog, self.generation, embedder)
-        probes.check(catalog, self.generation, embedder)
+        self._check()
         with self._braking() as brake:
             while True:
                 upto = self._let_donors_go_first()
@@ -97,6 +109,41 @@ class _Run:
                 if catalog.mark_ready(self.generation.number, at=time.time()):
                     return
                 self.generation = writer.fresh(self.generation)
+
+    def begin(self) -> None:
+        """Do what one must do alone before others may fill it: check the model, build and judge the pilot."""
+        self._check()
+        if self._is_backfill() and (share := self.builder.migration.pilot) is not None:
+            upto = self._let_donors_go_first()
+            self._pilot(share, upto, Brake(self._writer.catalog, self.generation.number))
+        self._writer.prepare_collection(self.generation)
+        self._writer.catalog.ask(self.generation.number, at=time.time())
+
+    def share(self, executor: Executor) -> None:
+        """Bring the generation to ready together with others. The whole of it is not ours meanwhile. Raises Paused."""
+        writer, number = self._writer, self.generation.number
+        if self.builder.migration.throttle is not None:
+            self.result.notes.append("migration.throttle is not kept: it measures what one process does to searches")
+        if self._is_backfill() and len(self._cuts()) > 1:
+            self.result.notes.append("migration.priority is not kept: who shares a build takes the log's order")
+        while True:
+            upto = self._let_donors_go_first()
+            head = writer.catalog.head() if upto is None else upto
+            self.generation = writer.fresh(self.generation)
+            executor.fill(writer, self.generation, head, self.account, self.result, self.progress)
+            self.result.generation, self.result.revision = number, head
+            with writer.lease(self.generation):
+                if writer.catalog.mark_ready(number, at=time.time()):
+                    return
+
+    def _check(self) -> None:
+        """Whether somebody has paused it, and the model is the one that its vectors are of."""
+        writer, catalog = self._writer, self._writer.catalog
+        Brake(catalog, self.generation.number)()
+        embedder = writer.models.embedder_for(self.generation)
+        writer.check_model(self.generation.recipe)
+        probes.keep(catalog, self.generation, embedder)
+        probes.check(catalog, self.generation, embedder)
 
     def _reconcile(self, upto: int | None, pace: Pace) -> int:
         return self._writer.reconcile_into(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from regen.core.results import SyncResult
 from regen.engine.account import Spent
-from regen.engine.control import Brake, HandedBack, Pace
+from regen.engine.control import Brake, HandedBack, Pace, Paused
 from regen.engine.lease import LEASE_SECONDS, HeldLease, is_dead, known_dead, writer_lease
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
@@ -147,6 +147,8 @@ class Claimant:
                 with suppress(LeaseLost):  # somebody does it in our place
                     self.bring(generation, held, spent, result, progress)
             generation = self.writer.fresh(generation)
+            if generation.paused is not None:
+                raise Paused(generation.paused)
             if held is None:
                 if generation.watermark >= head:
                     return

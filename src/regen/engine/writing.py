@@ -16,13 +16,14 @@ from regen.engine.account import Account, Spent
 from regen.engine.allocations import fewer_collections, give_back
 from regen.engine.control import AT_ONCE, Pace
 from regen.engine.donors import donors_for, giving_order
+from regen.engine.executors import Executor, Threads
 from regen.engine.lease import HeldLease, new_owner, writer_lease
 from regen.engine.lifecycle import Lifecycle
 from regen.engine.models import Models
 from regen.engine.prepare import Donor
 from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.settings import Limits
-from regen.engine.sharing import Claimant, await_ranges, has_workers
+from regen.engine.sharing import await_ranges, has_workers
 from regen.engine.stores import UNREACHABLE, Stores, behind_the_others
 from regen.errors import NotFound
 from regen.ports import CollectionSpec, MaintainedStore, VectorCache
@@ -99,8 +100,11 @@ class WriteSide:
         log: Callable[[], DocumentCounts],
         progress: OnProgress | None = None,
         demand: Callable[[Generation], object] | None = None,
+        executor: Executor | None = None,
     ) -> SyncResult:
         """Log what changed, reconcile, record what it cost. What was committed stays, whatever is raised.
+
+        ``executor`` does the first load.
 
         ``demand`` may ask for more work of each generation; it is called under that generation's lease, so that another
         writer that finishes just then cannot take it for done.
@@ -112,7 +116,7 @@ class WriteSide:
                 give_back()  # what many documents left behind would be there while they are embedded
             if note := self.lifecycle.follow():
                 result.notes.append(note)
-            self._follow(result, account, progress, demand)
+            self._follow(result, account, progress, demand, executor)
         if self._upkeep_is_due(result):
             for generation in self.complete():
                 result.notes += self.maintain_quietly(generation)
@@ -124,6 +128,7 @@ class WriteSide:
         account: Account,
         progress: OnProgress | None,
         demand: Callable[[Generation], object] | None,
+        executor: Executor | None,
     ) -> None:
         """Reconcile the followers one by one; what goes wrong with one is raised when the others have had their turn.
 
@@ -132,13 +137,15 @@ class WriteSide:
         failures: list[tuple[Generation, Exception]] = []
         upto = None  # all to the same revision: what is logged meanwhile comes to each in this order too
         followers = self.followers()
-        shared = demand is None and has_workers(self.catalog, self.alias)
+        with_others = demand is None and has_workers(self.catalog, self.alias)
         for generation in followers:
+            first = executor if generation.state == "building" else None
+            shared = with_others or first is not None
             if generation.state == "building":
                 account.counts_earlier(generation)
             try:
                 if shared:
-                    upto = self._share(result, account, generation, progress, upto)
+                    upto = self._share(result, account, generation, progress, upto, first or Threads(self._owner))
                 with self._whole_of(generation, shared=shared) as lease:
                     if lease is not None and self.is_current(generation):
                         if demand is not None:
@@ -156,13 +163,13 @@ class WriteSide:
         generation: Generation,
         progress: OnProgress | None,
         upto: int | None,
+        executor: Executor,
     ) -> int:
         """Work beside the workers until the generation has come to a revision (None: the log's end), and say which."""
         if generation.state == "building":
             self.prepare_collection(generation)
         head = self.catalog.head() if upto is None else upto
-        spent = account.open(generation, self.price(generation), shared=generation.state == "building")
-        Claimant(self, self._owner).follow(generation, head, spent, result, progress)
+        executor.fill(self, generation, head, account, result, progress)
         result.generation, result.revision = generation.number, head
         return head
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from regen.core.results import SyncResult
 from regen.engine.building import Builder
 from regen.engine.desired import Desired
+from regen.engine.executors import Engine, Executor
 from regen.engine.on_read import Placer
+from regen.engine.ray_cluster import RayCluster, RaySettings
 from regen.engine.settings import MERGING, SERVING, Migration
 from regen.engine.writing import OnProgress, WriteSide
-from regen.errors import AliasMoved, CatalogBusy
+from regen.errors import AliasMoved, CatalogBusy, ConfigError
 from regen.monitoring import migrating
 from regen.ports.catalog import Catalog, Generation
 from regen.serving.on_read import OnRead
@@ -34,22 +38,36 @@ class FillingVerbs:
     _migration: Migration
     _evaluation: EvaluationSettings | None
     _on_read: OnRead | None = None
+    _ray: Mapping[str, Any]
+    _reopen: Callable[[], Any] | None
+    _places: tuple[str, ...]
 
     @property
     def recipe(self) -> Recipe:
         """The recipe that the configuration asks for."""
         raise NotImplementedError
 
-    def _fill(self, wanted: Desired, progress: OnProgress | None) -> SyncResult:
+    def _executor(self, engine: Engine) -> Executor | None:
+        """Who does what is to be embedded; None: this process, beside any workers. Raises ConfigError."""
+        if engine == "threads":
+            return None
+        if engine != "ray":
+            raise ConfigError(f"there is no engine {engine!r}", hint="threads or ray")
+        cluster = RayCluster(RaySettings(**self._ray), self._reopen, self._places)
+        cluster.require()
+        return cluster
+
+    def _fill(self, wanted: Desired, progress: OnProgress | None, executor: Executor | None = None) -> SyncResult:
         """Build what is wanted by the configured strategy; of ``on_read`` the first call only begins it."""
         target = wanted.fitting or self._writer.create(self.recipe)
+        builder = replace(self._builder, executor=executor)
         if self._migration.strategy not in SERVING:
-            return self._builder.build(target, progress)
+            return builder.build(target, progress)
         side, begins = self._migrating, wanted.begins_on_read(self._migration)
         begun = side.begin(target)
         if begins:
             return begun
-        result = begun.plus(self._builder.build(target, side.watching(target, progress)))
+        result = begun.plus(builder.build(target, side.watching(target, progress)))
         side.refresh(target)
         return result
 

@@ -12,6 +12,7 @@ from regen.core.working import WorkEvent, WorkResult
 from regen.engine.lease import LEASE_SECONDS
 from regen.engine.settings import Limits
 from regen.engine.sharing import is_alive
+from regen.engine.turns import take_turn
 from regen.engine.working import Worker
 from regen.engine.writing import WriteSide
 
@@ -21,6 +22,10 @@ class WorkVerbs:
 
     _writer: WriteSide
     _limits: Limits
+
+    def work_on(self, generation: int, upto: int, seconds: float) -> WorkResult:
+        """Claim and bring ranges of one generation for so many seconds, or until none is to be had: an actor's turn."""
+        return take_turn(self._writer, generation, upto, seconds)
 
     def workers(self) -> list[WorkerStatus]:
         """Who works, or did when last seen, the longest first."""

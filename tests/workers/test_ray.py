@@ -54,7 +54,7 @@ def cluster() -> Iterator[Any]:
     """A head without room for actors, and two nodes with room for one each, one of which says it has a GPU."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     made.add_node(num_cpus=1, num_gpus=1)
     made.add_node(num_cpus=1)
     ray.init(address=made.address, log_to_driver=False)

@@ -142,7 +142,10 @@ class _Filling:
                     self._count(self._get(turn))
                     turns[self._turn(actor)] = actor
                 self._report(f"{len(self.actors)} actors")
-            for turn in turns:  # what is under way has nothing to do any more: it ends by itself, and is counted
+            # What is under way has nothing to do any more and ends by itself. An actor without a node never does: what
+            # its last turn cost is on the account all the same, though not in this result.
+            ended, _ = self.ray.wait(list(turns), num_returns=len(turns), timeout=2 * TURN_SECONDS)
+            for turn in ended:
                 self._count(self._get(turn))
         finally:
             for actor in self.actors:

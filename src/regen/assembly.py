@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +13,7 @@ from regen.core.documents import canonical_json
 from regen.core.recipe import Chunking, Metric, Recipe, TextTemplate
 from regen.core.results import Hit
 from regen.engine.models import Models, resolve_embedding
+from regen.engine.ray_cluster import Filler, RayCluster, RaySettings
 from regen.engine.settings import USUAL_RESCORED, Limits, Migration
 from regen.engine.stores import Stores
 from regen.errors import ConfigError, DocumentError, RegenError
@@ -112,6 +113,17 @@ def make_stores(store: Store | str, root: Path) -> Stores:
         return Stores("", open_store, {"": store})
     registry.require_store(store)
     return Stores(store, open_store)
+
+
+def make_cluster(
+    ray: Mapping[str, Any] | None, reopen: Callable[[], Filler] | None, catalog: Catalog | str, store: Store | str
+) -> RayCluster:
+    """The Ray cluster that ``apply(engine="ray")`` uses; nothing is loaded for it. Raises ConfigError."""
+    places = tuple(url if isinstance(url, str) else "" for url in (catalog, store))
+    try:
+        return RayCluster(RaySettings(**(ray or {})), reopen, places)
+    except TypeError as error:
+        raise ConfigError(f"ray: {error}", hint="address, actors, num_cpus and num_gpus are valid") from None
 
 
 def make_cache(

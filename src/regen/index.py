@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from regen import registry
-from regen.assembly import make_cache, make_feeds, make_models, make_reranking, make_rescoring, make_stores
+from regen.assembly import (
+    make_cache,
+    make_cluster,
+    make_feeds,
+    make_models,
+    make_reranking,
+    make_rescoring,
+    make_stores,
+)
 from regen.core.documents import Document
 from regen.core.freshness import Target
 from regen.core.plan import Plan
@@ -123,11 +131,10 @@ class Index(
         says how it builds. ``evaluation`` says what a candidate is measured by, the gate included, ``rollout`` what a
         rollout is judged by. Queries are logged for ``keep_queries`` seconds (0: only during a rollout). ``models`` are
         models of older generations that no name finds. ``rerank`` names the ``model`` that orders candidates anew, by
-        its name or as an object, with its settings. ``sources`` are several, each of another name; with a ``Feed`` one
-        says when it is refreshed and how fresh it must be. ``freshness`` is the target of all that have none, and of
-        pushed documents. ``schedule`` is what else :meth:`scheduler` runs by the clock, ``alerts`` who is told of
-        alarms. ``ray`` says where ``apply(engine="ray")`` finds its cluster, whose actors call ``reopen`` to have this
-        index, too. Relative paths start at ``root``. Raises ConfigError.
+        its name or as an object. ``sources`` are several; with a ``Feed`` one says when it is refreshed and how fresh
+        it must be, ``freshness`` is the target of the others. ``schedule`` is what :meth:`scheduler` runs by the clock,
+        ``alerts`` who is told of alarms. ``ray`` names the cluster of ``apply(engine="ray")``, whose actors call
+        ``reopen`` to have this index. Relative paths start at ``root``. Raises ConfigError.
         """
         self._root, self._limits, self.alias = Path(root).absolute(), limits or Limits(), alias
         self._models = make_models(
@@ -138,16 +145,13 @@ class Index(
         self._target, self._schedule, self._alerting = freshness, schedule or Schedule(), alerts
         self._stores = make_stores(store, self._root)
         self._catalog = registry.make_catalog(catalog, self._root) if isinstance(catalog, str) else catalog
-        self._migration = migration or Migration()
+        self._migration, self._cluster = migration or Migration(), make_cluster(ray, reopen, catalog, store)
         self._made_cache = make_cache(cache, self._models.embedder, self._root, rerank, self._migration)
         self._cache = self._made_cache if cache is None or isinstance(cache, str | Path) else cache
         self._keep_queries, self._rollout_settings = keep_queries, dict(rollout or {})
         self._promote, self._evaluation = promote == "auto" or self._migration.bulk, evaluation
-        self._ray, self._reopen = dict(ray or {}), reopen
-        self._places = tuple(url if isinstance(url, str) else "" for url in (catalog, store))
         self._join(None if filterable is None else frozenset(filterable))
         self._reader.reranking = make_reranking(rerank, alias, self._catalog, self._models, self._cache, self._root)
-        self._reader.rescoring = make_rescoring(self._migration, self._models, self._cache, self._root)
 
     def _join(self, filterable: frozenset[str] | None) -> None:
         """Put the sides that write and read together of the parts that were made."""
@@ -165,6 +169,7 @@ class Index(
             on_logged=self._analyse_logged,
             place=self._want,
         )
+        self._reader.rescoring = make_rescoring(self._migration, models, self._cache, self._root)
         judge = lambda *pilot: self._quality.judge_pilot(*pilot)  # noqa: E731, PLW0108 - heavy: only when it is asked
         self._builder = Builder(self._writer, self._migration, judge if self._evaluation else None)
 

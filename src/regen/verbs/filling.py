@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regen.core.results import SyncResult
 from regen.engine.building import Builder
 from regen.engine.desired import Desired
 from regen.engine.executors import Engine, Executor
 from regen.engine.on_read import Placer
-from regen.engine.ray_cluster import RayCluster, RaySettings
+from regen.engine.ray_cluster import RayCluster
 from regen.engine.settings import MERGING, SERVING, Migration
 from regen.engine.writing import OnProgress, WriteSide
 from regen.errors import AliasMoved, CatalogBusy, ConfigError
@@ -38,9 +37,7 @@ class FillingVerbs:
     _migration: Migration
     _evaluation: EvaluationSettings | None
     _on_read: OnRead | None = None
-    _ray: Mapping[str, Any]
-    _reopen: Callable[[], Any] | None
-    _places: tuple[str, ...]
+    _cluster: RayCluster
 
     @property
     def recipe(self) -> Recipe:
@@ -53,9 +50,8 @@ class FillingVerbs:
             return None
         if engine != "ray":
             raise ConfigError(f"there is no engine {engine!r}", hint="threads or ray")
-        cluster = RayCluster(RaySettings(**self._ray), self._reopen, self._places)
-        cluster.require()
-        return cluster
+        self._cluster.require()
+        return self._cluster
 
     def _fill(self, wanted: Desired, progress: OnProgress | None, executor: Executor | None = None) -> SyncResult:
         """Build what is wanted by the configured strategy; of ``on_read`` the first call only begins it."""

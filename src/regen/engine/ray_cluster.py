@@ -7,7 +7,7 @@ with an actor or a node is claimed by another one: Ray starts actors anew elsewh
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -133,8 +133,8 @@ class _Filling:
 
     def run(self) -> None:
         """Give every actor one turn after the other until all is in step."""
+        turns = {self._turn(actor): actor for actor in self.actors}
         try:
-            turns = {self._turn(actor): actor for actor in self.actors}
             while not self._is_done():
                 ready, _ = self.ray.wait(list(turns), timeout=LOOK_SECONDS)
                 for turn in ready:
@@ -142,14 +142,23 @@ class _Filling:
                     self._count(self._get(turn))
                     turns[self._turn(actor)] = actor
                 self._report(f"{len(self.actors)} actors")
-            # What is under way has nothing to do any more and ends by itself. An actor without a node never does: what
-            # its last turn cost is on the account all the same, though not in this result.
-            ended, _ = self.ray.wait(list(turns), num_returns=len(turns), timeout=2 * TURN_SECONDS)
-            for turn in ended:
-                self._count(self._get(turn))
+            self._let_end(turns)
+        except Paused:
+            self._let_end(turns)  # what is under way is paid for
+            raise
         finally:
             for actor in self.actors:
                 self.ray.kill(actor)
+
+    def _let_end(self, turns: Iterable[Any]) -> None:
+        """Let turns end that have nothing more to take up, and count them.
+
+        That of an actor without a node never does: what it cost is on the account, though not counted here.
+        """
+        wanted = list(turns)
+        ended, _ = self.ray.wait(wanted, num_returns=len(wanted), timeout=2 * TURN_SECONDS)
+        for turn in ended:
+            self._count(self._get(turn))
 
     def _turn(self, actor: Any) -> Any:
         return actor.work_on.remote(self.number, self.upto, TURN_SECONDS)

@@ -8,6 +8,7 @@ Each start is a process of its own, in turn with one that does nothing, so that 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -35,7 +36,8 @@ PAIRS, DIMENSIONS = 4_000, 384
 def seconds(words: tuple[str, ...], folder: Path) -> float:
     """How long a process takes."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL, env=usual)
     return time.perf_counter() - started
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from benchmarks.page import put
 from numpy.typing import NDArray
 from tests.evaluation.users import (
     Interleavings,
@@ -42,7 +42,6 @@ USERS: Final = {
     "patient": Users(eta=0.5, other=0.02),
     "careless": Users(relevant=0.7, other=0.1),
 }
-TITLE: Final = "## Online comparison"
 Floats = NDArray[np.float64]
 
 
@@ -168,21 +167,6 @@ def report(judged: Judged, runs: int) -> str:
     return f"{needed}\n\n{alarms}\n"
 
 
-def write(text: str, runs: int) -> None:
-    """Put the tables between the section's opening and its last paragraphs, both of which stay."""
-    path = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-    page = path.read_text(encoding="utf-8")
-    found = re.search(rf"{TITLE}\n.*?(?=\n## |\Z)", page, re.DOTALL)
-    body = (
-        found.group()
-        if found
-        else f"{TITLE}\n\n`python -m benchmarks.online --runs {runs} --write`\n\n<!-- online -->\n"
-    )
-    parts = re.split(r"<!-- online -->\n(?:.*<!-- /online -->\n)?", body, maxsplit=1, flags=re.DOTALL)
-    section = f"{parts[0]}<!-- online -->\n\n{text}\n<!-- /online -->\n{''.join(parts[1:])}"
-    path.write_text(page.replace(body, section) if found else f"{page.rstrip()}\n\n{section}", encoding="utf-8")
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     arguments.add_argument("--runs", type=int, default=1_000)
@@ -194,7 +178,7 @@ def main() -> None:
     text = report(wordllama_scifact(folder), chosen.runs)
     print(text)
     if chosen.write:
-        write(text, chosen.runs)
+        put("online", text)
 
 
 if __name__ == "__main__":

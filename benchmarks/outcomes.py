@@ -13,7 +13,6 @@ import argparse
 import gzip
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -26,11 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.page import put
 from benchmarks.peers import PYTHON, is_installed
 from benchmarks.workload import PEERS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-TITLE: Final = "## What becomes of an index"
 CORPUS: Final = "some"
 LONG: Final = 500
 WAIT: Final = 900.0
@@ -172,17 +171,6 @@ HEADS: Final = (
 )
 
 
-def write(lines: Sequence[str]) -> None:
-    """Put the table into docs/benchmarks.md, between its marks."""
-    path = ROOT / "docs" / "benchmarks.md"
-    text = path.read_text(encoding="utf-8")
-    made = "\n".join(["<!-- outcomes -->", "", *lines, "", "<!-- /outcomes -->"])
-    pattern = re.compile(r"<!-- outcomes -->.*?<!-- /outcomes -->", re.DOTALL)
-    if not pattern.search(text):
-        sys.exit(f"docs/benchmarks.md has no marks for this table under {TITLE!r}")
-    path.write_text(pattern.sub(lambda _: made, text), encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Model changed, paragraph edited, kill -9: regen and its peers.")
     parser.add_argument("--documents", type=int, default=5_000)
@@ -207,7 +195,7 @@ def main() -> None:
         lines += ["", f"Not installed for this run: {', '.join(missing)}."]
     print("\n".join(lines))
     if chosen.write:
-        write(lines)
+        put("outcomes", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ sum of their parts: the same search of either generation by itself. ``--write`` 
 from __future__ import annotations
 
 import argparse
-import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +24,7 @@ from typing import Any, Final
 from unittest import mock
 
 import numpy as np
+from benchmarks.page import put
 from benchmarks.workload import ListSource, MixedSource, TrivialEmbedder, load
 
 from regen.core.documents import UNRESTRICTED, Document
@@ -37,7 +36,6 @@ from regen.stores.lancedb import LanceStore, _condition
 from regen.stores.lancedb_search import _AT_ZERO_DISTANCE, HIT_COLUMNS
 from regen.stores.lancedb_upkeep import ALL_PARTITIONS
 
-ROOT: Final = Path(__file__).resolve().parents[1]
 K: Final = 10
 THREADS: Final = 8
 CASES: Final[dict[str, dict[str, Any]]] = {
@@ -230,16 +228,6 @@ def compared(index: Index, name: str, generations: tuple[int, int], count: int) 
     return f"| {name} | {cells[0]} | {cells[1]} |"
 
 
-def write(text: str) -> None:
-    """Put the tables into docs/benchmarks.md, between their marks."""
-    path = ROOT / "docs" / "benchmarks.md"
-    page = path.read_text(encoding="utf-8")
-    pattern = re.compile(r"<!-- search -->.*?<!-- /search -->", re.DOTALL)
-    if not pattern.search(page):
-        sys.exit("docs/benchmarks.md has no marks for the searches")
-    path.write_text(pattern.sub(lambda _: f"<!-- search -->\n\n{text}\n\n<!-- /search -->", page), encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="What Index.search adds to the store's own call.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 100_000])
@@ -260,7 +248,7 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
     if chosen.write:
-        write("\n".join(lines))
+        put("search", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from benchmarks.page import put
 
 from regen.spaces.maps import fit
 from regen.spaces.vectors import normalize
 
-ROOT: Final = Path(__file__).resolve().parents[1]
 MAIN: Final = ("-c", "from regen.cli import main; main()")
 STARTS: Final[dict[str, tuple[tuple[str, ...], float]]] = {
     "`import regen`": (("-c", "import regen"), 0.3),
@@ -99,12 +98,7 @@ def main() -> None:
     text = "\n".join(["| | median | target |", "| --- | --- | --- |", *starts(chosen.runs), *alignment()])
     print(text)
     if chosen.write:
-        path = ROOT / "docs" / "benchmarks.md"
-        page, pattern = path.read_text(encoding="utf-8"), re.compile(r"<!-- startup -->.*?<!-- /startup -->", re.DOTALL)
-        assert pattern.search(page), "docs/benchmarks.md has no marks for start-up"
-        path.write_text(
-            pattern.sub(lambda _: f"<!-- startup -->\n\n{text}\n\n<!-- /startup -->", page), encoding="utf-8"
-        )
+        put("startup", text)
 
 
 if __name__ == "__main__":

@@ -412,7 +412,7 @@ def test_two_writers_add_fields(pair: tuple[SearchServer, ElasticStore], product
     assert other.count(COLLECTION) == store.count(COLLECTION) == 0
     store.add_fields(COLLECTION, {"size": "number"})
     other.add_fields(COLLECTION, {"Team.Name": "strings"})
-    assert store._layout(COLLECTION, anew=True).fields == {**FIELDS, "size": "number", "Team.Name": "strings"}
+    assert store._layouts.of(COLLECTION, anew=True).fields == {**FIELDS, "size": "number", "Team.Name": "strings"}
     with pytest.raises(StoreError, match="cannot be changed"):
         store._ask(COLLECTION, "PUT", f"/{COLLECTION}/_mapping", {"properties": {"f_size": {"type": "keyword"}}})
     other.close()

@@ -52,6 +52,7 @@ from regen.stores.chroma_layout import (
 )
 from regen.stores.cosine import ZERO, as_unit
 from regen.stores.foreign_payloads import flat
+from regen.stores.layouts import check_made
 from regen.stores.records import check_encodable, hit_of, scanned_page
 
 _PLAIN: Final = re.compile(r"[a-z0-9][a-z0-9_]+[a-z0-9]")
@@ -86,12 +87,7 @@ class ChromaStore:
             make = partial(_make, name=_escaped(collection), metadata=collection_metadata(spec), configuration=settings)
             self._connection.call(collection, make)
         self._forget(collection)
-        found = self._open(collection)[1].dimensions
-        if found != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {found} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        check_made(collection, self._open(collection)[1].dimensions, spec.dimensions)
 
     def drop(self, collection: str) -> None:
         """Remove a collection if it is there."""

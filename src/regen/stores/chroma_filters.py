@@ -8,16 +8,15 @@ strings are left to the fence.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
-from regen.stores.records import encodable, field_column
+from regen.stores.comparisons import bounded, encodable, wanted
+from regen.stores.records import field_column
 
 Where: TypeAlias = dict[str, Any]
-_LOOSE: Final = {"gt": "$gte", "gte": "$gte", "lt": "$lte", "lte": "$lte"}
 
 
 def condition(
@@ -48,30 +47,17 @@ def _conditions(clause: Clause, kind: FieldKind) -> Iterator[Where]:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> list[Where]:
-    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    wanted: list[Any] = [value for value in asked if conforms(value, element) and encodable(value)]
+    element, values = wanted(clause, kind)
     if element == "number":
-        wanted = [float(value) for value in wanted]
+        values = [float(value) for value in values]
     if kind == "strings":
-        return _holds(column, wanted)
-    return [{column: {"$in": wanted}}] if wanted else []
+        return _holds(column, values)
+    return [{column: {"$in": values}}] if values else []
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> list[Where] | None:
     """The conditions of which one must hold, none of them for nothing; None to leave the clause to the fence."""
-    value: Any = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return []
-    if kind != "number":
-        return None
-    if conforms(value, kind):
-        return [{column: {f"${clause.operator}": float(value)}}]
-    try:
-        rounded = float(value)
-    except OverflowError:
-        return None
-    return None if abs(rounded) == float("inf") else [{column: {_LOOSE[clause.operator]: rounded}}]
+    return bounded(clause, kind, lambda operator, value: {column: {f"${operator}": value}}, texts=False)
 
 
 def _holds(column: str, values: Sequence[str]) -> list[Where]:

@@ -11,15 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
-from regen.stores.records import encodable, field_column
+from regen.stores.comparisons import bounded, encodable, wanted
+from regen.stores.records import field_column
 
 Query: TypeAlias = dict[str, Any]
 OPEN: Final = "open"
 """The key of a record that lists the columns on which the index cannot answer for it."""
-_LOOSE: Final = {"gt": "gte", "gte": "gte", "lt": "lte", "lte": "lte"}
 _WORDS: Final = 1000
 """So many words are looked for; a server refuses 1,024. What is no letter of ASCII may be a word of its own."""
 _LONGEST_WORD: Final = 255
@@ -66,26 +65,17 @@ def _conditions(clause: Clause, kind: FieldKind) -> Iterator[Query]:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> list[Query]:
-    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    wanted: list[Any] = [value for value in asked if conforms(value, element) and encodable(value)]
-    return _among(column, [float(value) + 0.0 for value in wanted] if element == "number" else wanted)
+    element, values = wanted(clause, kind)
+    return _among(column, [float(value) + 0.0 for value in values] if element == "number" else values)
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> list[Query] | None:
     """The queries of which one must hold, none of them for nothing; None to leave the clause to the fence."""
-    value: Any = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return []
-    if kind == "strings" or not encodable(value):
-        return None
-    if conforms(value, kind):
-        return [{"range": {column: {clause.operator: value if kind == "string" else float(value) + 0.0}}}]
-    try:
-        rounded = float(value)
-    except OverflowError:
-        return None
-    return None if abs(rounded) == float("inf") else [{"range": {column: {_LOOSE[clause.operator]: rounded}}}]
+
+    def compared(operator: str, value: Any) -> Query:
+        return {"range": {column: {operator: value + 0.0 if kind == "number" else value}}}
+
+    return bounded(clause, kind, compared, texts=True)
 
 
 def _among(column: str, values: Sequence[Any]) -> list[Query]:

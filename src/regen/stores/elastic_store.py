@@ -9,11 +9,9 @@ reads one point in time, by key. Alias actions of one request happen at once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 
 from regen.core.documents import Principal, Unrestricted
@@ -52,12 +50,12 @@ from regen.stores.elastic_layout import (
     writes,
 )
 from regen.stores.elastic_scan import pages
+from regen.stores.layouts import Layouts, check_made
 from regen.stores.records import FOUND, check_encodable, hit_of, scanned_page
 
 _MOST_HITS: Final = 10_000
 """What a search returns, and how many candidates it walks, at most (index.max_result_window)."""
 _NUMBERS_A_REQUEST: Final = 400_000
-_LOOK_AGAIN_SECONDS: Final = 30.0
 _WHOLE: Final = {"allow_partial_search_results": "false"}
 
 
@@ -74,8 +72,7 @@ class ElasticStore:
         self._dialect = dialect
         self._connection = Connection(address, dialect)
         self._shown = address.shown
-        self._lock = Lock()
-        self._layouts: dict[str, tuple[Layout, float]] = {}
+        self._layouts = Layouts(self._read, lambda name: missing(name, address.shown))
 
     # ── collections ──
 
@@ -84,17 +81,12 @@ class ElasticStore:
         mapping = mapping_of(spec, self._dialect)
         if self._read(collection) is None:
             self._make(collection, mapping)
-        self._forget(collection)
-        found = self._layout(collection).dimensions
-        if found != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {found} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        self._layouts.forget(collection)
+        check_made(collection, self._layouts.of(collection).dimensions, spec.dimensions)
 
     def drop(self, collection: str) -> None:
         """Remove an index if it is there; the server removes its aliases with it."""
-        self._forget(collection)
+        self._layouts.forget(collection)
         if self._read(collection) is not None:
             self._connection.found(collection, "DELETE", f"/{path_of(collection)}")
 
@@ -119,19 +111,19 @@ class ElasticStore:
 
     def upsert(self, collection: str, points: Points) -> None:
         """Write points, replacing those of equal id; seen by everybody when it returns."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         points = checked_points(collection, points, layout.dimensions, layout.precision)
         check_encodable(collection, points)
         self._write(collection, writes(points, layout))
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
-        self._layout(collection)
+        self._layouts.of(collection)
         self._write(collection, deletes(ids))
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The points that exist, with their vectors as they were written."""
-        layout = self._layout(collection)
+        layout = self._layouts.of(collection)
         found: list[Json] = []
         step = max(1, min(_MOST_HITS, _NUMBERS_A_REQUEST // layout.dimensions))
         wanted = list(dict.fromkeys(ids))
@@ -144,12 +136,12 @@ class ElasticStore:
 
     def count(self, collection: str) -> int:
         """How many points there are."""
-        self._layout(collection)
+        self._layouts.of(collection)
         return int(whole(self._ask(collection, "GET", f"/{path_of(collection)}/_count"), self._shown)["count"])
 
     def scan(self, collection: str, batch: int = 4096) -> Iterator[StoredPayload]:
         """All points that were there when the scan began, by key, a page of at most ``batch`` at a time."""
-        self._layout(collection, anew=True)
+        self._layouts.of(collection, anew=True)
         source = {"_source": {"excludes": [VECTOR, EXACT]}}
         for hits in pages(self._connection, collection, KEY, source, min(batch, _MOST_HITS)):
             yield scanned_page([hit["_source"] for hit in hits])
@@ -173,13 +165,11 @@ class ElasticStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k best points that the filter and the principals let through; 10,000 at most."""
-        layout = self._layout(collection)
-        if any(clause.key not in layout.fields for clause in where):
-            layout = self._layout(collection, anew=True)  # another process may have added the field
+        layout = self._layouts.for_filter(collection, where)
         query = as_unit(checked_query(collection, vector, layout.dimensions), layout.metric)
         narrowed = conditions(where, layout.fields, principals)
         if query is None or narrowed is None or k < 1:
-            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            self._layouts.of(collection, anew=True)  # a collection that is gone is said to be
             return []
         most = min(k, _MOST_HITS)
         body = self._dialect.nearest(query, most, max(layout.graph.ef, most), narrowed)
@@ -196,7 +186,7 @@ class ElasticStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k best points by BM25 over the words of their texts, as the server's standard analyzer tells them."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         narrowed = conditions(where, layout.fields, principals)
         if narrowed is None or k < 1:
             return []
@@ -208,20 +198,20 @@ class ElasticStore:
 
     def update_payload(self, collection: str, ids: Sequence[str], payload: Payload) -> None:
         """Replace metadata, access and revision of the points that exist; vectors are not sent."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         self._write(collection, updates(ids, payload, layout))
 
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
         """Add filterable keys; points that are there hold none of them."""
-        known = self._layout(collection, anew=True).fields
+        known = self._layouts.of(collection, anew=True).fields
         new = {key: kind for key, kind in fields.items() if key not in known}
         if new:
             self._ask(collection, "PUT", f"/{path_of(collection)}/_mapping", {"properties": field_mappings(new)})
-            self._forget(collection)
+            self._layouts.forget(collection)
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Point an alias at an index: taken away and given in one request, which no reader sees the middle of."""
-        self._layout(collection, anew=True)
+        self._layouts.of(collection, anew=True)
         targets = self._targets(alias)
         if targets == [collection]:
             return
@@ -239,7 +229,7 @@ class ElasticStore:
         try:
             return self._connection.ask(collection, method, path, body, **params)
         except CollectionMissing:
-            self._forget(collection)
+            self._layouts.forget(collection)
             raise
 
     def _search(self, collection: str, body: Json) -> list[Any]:
@@ -255,7 +245,7 @@ class ElasticStore:
             if not self._waits:
                 whole(self._connection.ask(collection, "POST", f"/{path_of(collection)}/_refresh"), self._shown)
         except CollectionMissing:
-            self._forget(collection)
+            self._layouts.forget(collection)
             raise
 
     def _make(self, collection: str, mapping: Json) -> None:
@@ -293,23 +283,6 @@ class ElasticStore:
                 hint="choose another alias or another server; `regen adopt` takes over what others have made",
             )
         return layout
-
-    def _layout(self, collection: str, *, anew: bool = False) -> Layout:
-        with self._lock:
-            held = None if anew else self._layouts.get(collection)
-        if held is None or time.monotonic() - held[1] > _LOOK_AGAIN_SECONDS:
-            layout = self._read(collection)
-            if layout is None:
-                self._forget(collection)
-                raise missing(collection, self._shown)
-            held = layout, time.monotonic()
-            with self._lock:
-                self._layouts[collection] = held
-        return held[0]
-
-    def _forget(self, collection: str) -> None:
-        with self._lock:
-            self._layouts.pop(collection, None)
 
 
 def address_of(url: str, product: Product, root: Path) -> Address:

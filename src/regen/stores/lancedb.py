@@ -9,6 +9,7 @@ would let such duplicates in, and saves 10 ms per thousand ids at 100,000 points
 from __future__ import annotations
 
 from regen.stores.lancedb_lean import put_off
+from regen.stores.layouts import check_made
 
 put_off()
 
@@ -29,7 +30,7 @@ from lancedb.table import Table
 
 from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter
-from regen.errors import CollectionMissing, ConfigError, StoreError
+from regen.errors import CollectionMissing, ConfigError
 from regen.ports import (
     CollectionSpec,
     FieldKind,
@@ -115,12 +116,7 @@ class LanceStore:
             self._forget(collection)
             if not self._exists(collection):
                 self._make(collection, spec)
-        found = self._open(collection).layout.dimensions
-        if found != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {found} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        check_made(collection, self._open(collection).layout.dimensions, spec.dimensions)
 
     def drop(self, collection: str) -> None:
         """Remove a table if it is there."""

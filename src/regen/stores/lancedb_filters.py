@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
+from regen.stores.comparisons import bounded, encodable, wanted
 from regen.stores.field_names import column_name
 
 NOTHING: Final = "false"
 _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_LOOSE: Final = {"gt": ">=", "gte": ">=", "lt": "<=", "lte": "<="}
 
 
 def literal(text: str) -> str:
@@ -45,7 +44,7 @@ def predicate(
 
 
 def _access(principals: frozenset[Principal]) -> str:
-    known = sorted(filter(_encodable, principals))
+    known = sorted(filter(encodable, principals))
     if not known:
         return "access IS NULL"
     return f"access IS NULL OR array_has_any(access, [{','.join(map(literal, known))}])"
@@ -63,9 +62,7 @@ def _condition(clause: Clause, kind: FieldKind) -> str | None:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> str:
-    wanted = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    literals = [_literal(value) for value in wanted if conforms(value, element) and _encodable(value)]
+    literals = [_literal(value) for value in wanted(clause, kind)[1]]
     if not literals:
         return NOTHING
     listed = ",".join(literals)
@@ -73,18 +70,8 @@ def _membership(clause: Clause, kind: FieldKind, column: str) -> str:
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> str | None:
-    value = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return NOTHING
-    if kind == "strings" or not _encodable(value):
-        return None
-    if conforms(value, kind):
-        return f"{column} {_SIGNS[clause.operator]} {_literal(value)}"
-    try:
-        rounded = float(value)  # type: ignore[arg-type]  # a number: its kind is the column's
-    except OverflowError:
-        return None
-    return f"{column} {_LOOSE[clause.operator]} {rounded!r}" if abs(rounded) < float("inf") else None
+    found = bounded(clause, kind, lambda op, value: f"{column} {_SIGNS[op]} {_literal(value)}", texts=True)
+    return None if found is None else next(iter(found), NOTHING)
 
 
 def _literal(value: object) -> str:
@@ -93,12 +80,3 @@ def _literal(value: object) -> str:
     if isinstance(value, str):
         return literal(value)
     return repr(float(value))  # type: ignore[arg-type]  # a number
-
-
-def _encodable(value: object) -> bool:
-    """Whether the value can lie in a column at all: a lone surrogate cannot, so nothing kept equals it."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

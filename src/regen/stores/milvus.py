@@ -9,12 +9,10 @@ does not. An alias keeps its target by name: a collection is dropped after its a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +38,7 @@ from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import EXACT, ZERO, as_unit
 from regen.stores.foreign_payloads import flat, text_key
 from regen.stores.graph_settings import GraphSettings
+from regen.stores.layouts import Layouts, check_made
 from regen.stores.milvus_connection import MILVUS, Connection, is_released, missing
 from regen.stores.milvus_filters import NOTHING, expression, literal, one_of
 from regen.stores.milvus_layout import (
@@ -58,7 +57,6 @@ from regen.stores.records import FOUND, Record, changed_records, check_encodable
 
 _ROWS_A_REQUEST: Final = 1000
 _MOST_HITS: Final = 16_384
-_LOOK_AGAIN_SECONDS: Final = 30.0
 
 
 class MilvusStore:
@@ -67,8 +65,7 @@ class MilvusStore:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._connection = Connection(address)
-        self._lock = Lock()
-        self._layouts: dict[str, tuple[Layout, float]] = {}
+        self._layouts = Layouts(self._read_there, lambda name: missing(name, address.shown))
 
     @classmethod
     def from_url(cls, url: str, root: str | Path = ".") -> MilvusStore:
@@ -89,24 +86,19 @@ class MilvusStore:
         if collection not in names:
             self._note([own_entry(collection, spec), *field_entries(collection, spec.fields)], collection, anew=True)
             self._make(collection, spec.dimensions, spec, settings)
-        self._forget(collection)
-        found = self._layout(collection).dimensions
-        if found != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {found} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        self._layouts.forget(collection)
+        check_made(collection, self._layouts.of(collection).dimensions, spec.dimensions)
 
     def drop(self, collection: str) -> None:
         """Remove a collection if it is there, and before it the aliases that point at it."""
-        self._forget(collection)
+        self._layouts.forget(collection)
         if not self._address.is_there or collection not in self._names():
             return
-        self._layout(collection)
+        self._layouts.of(collection)
         for alias in self._described(collection).get("aliases", []):
             self._ask(collection, partial(MilvusClient.drop_alias, alias=alias))
         self._ask(collection, partial(MilvusClient.drop_collection, collection_name=collection))
-        self._forget(collection)
+        self._layouts.forget(collection)
         self._note([], collection, anew=True)
 
     def collections(self) -> list[str]:
@@ -121,31 +113,31 @@ class MilvusStore:
 
     def upsert(self, collection: str, points: Points) -> None:
         """Write points, replacing those of equal id; seen by this process when it returns."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         points = checked_points(collection, points, layout.dimensions, layout.precision)
         check_encodable(collection, points)
         self._upsert(collection, rows_of(collection, points, layout))
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
-        self._layout(collection)
+        self._layouts.of(collection)
         for some in _slices(list(map(key_of, ids))):
             self._ask(collection, partial(MilvusClient.delete, collection_name=collection, ids=some))
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The points that exist, with their vectors as they were written."""
-        layout = self._layout(collection)
+        layout = self._layouts.of(collection)
         found = list(self._rows(collection, ids, ["point_id", "vector", EXACT]))
         return [row["point_id"] for row in found], read_vectors(found, layout)
 
     def count(self, collection: str) -> int:
         """How many points there are."""
-        self._layout(collection)
+        self._layouts.of(collection)
         return int(self._query(collection, "", ["count(*)"])[0]["count(*)"])
 
     def scan(self, collection: str, batch: int = 4096) -> Iterator[StoredPayload]:
         """All points that stay while the scan lasts, by key, a page of at most ``batch`` at a time."""
-        self._layout(collection, anew=True)
+        self._layouts.of(collection, anew=True)
         for page in self._pages(collection, "key", ["*"], min(batch, _ROWS_A_REQUEST)):
             yield scanned_page(page)
 
@@ -176,13 +168,11 @@ class MilvusStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k best points that the filter and the principals let through; 16,384 at most."""
-        layout = self._layout(collection)
-        if any(clause.key not in layout.fields for clause in where):
-            layout = self._layout(collection, anew=True)  # another process may have added the field
+        layout = self._layouts.for_filter(collection, where)
         query = as_unit(checked_query(collection, vector, layout.dimensions), layout.metric)
         narrowed = expression(where, layout.fields, principals)
         if query is None or narrowed == NOTHING or k < 1:
-            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            self._layouts.of(collection, anew=True)  # a collection that is gone is said to be
             return []
         most = min(k, _MOST_HITS)
         ef = max(GraphSettings.of(layout.index, "Milvus").ef, most)
@@ -211,7 +201,7 @@ class MilvusStore:
 
         Milvus replaces rows, so they are read and written whole; who does that holds the generation's lease.
         """
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         last = dict(zip(ids, changed_records(payload, layout.fields), strict=True))
         for some in _slices(list(last)):
             rows = [_kept(row) | last[row["point_id"]] for row in self._rows(collection, some, ["*"])]
@@ -219,15 +209,15 @@ class MilvusStore:
 
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
         """Add filterable keys; points that are there hold none of them."""
-        known = self._layout(collection, anew=True).fields
+        known = self._layouts.of(collection, anew=True).fields
         new = {key: kind for key, kind in fields.items() if key not in known}
         if new:
             self._note(field_entries(collection, new), collection)
-            self._forget(collection)
+            self._layouts.forget(collection)
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Point an alias at a collection; one that is there, dangling too, is altered, which is atomic."""
-        self._layout(collection, anew=True)
+        self._layouts.of(collection, anew=True)
         if alias in self._names():
             raise StoreError(f"the alias {alias!r} cannot be set: a collection has that name", hint="choose another")
         if self.alias_target(alias) == collection:
@@ -258,7 +248,7 @@ class MilvusStore:
         try:
             return self._connection.call(collection, request)
         except CollectionMissing:
-            self._forget(collection)
+            self._layouts.forget(collection)
             raise
         except StoreError as error:
             if not is_released(error):
@@ -329,22 +319,8 @@ class MilvusStore:
             )
         return layout
 
-    def _layout(self, collection: str, *, anew: bool = False) -> Layout:
-        with self._lock:
-            held = None if anew else self._layouts.get(collection)
-        if held is None or time.monotonic() - held[1] > _LOOK_AGAIN_SECONDS:
-            layout = self._read(collection) if self._address.is_there else None
-            if layout is None:
-                self._forget(collection)
-                raise missing(collection, self._address.shown)
-            held = layout, time.monotonic()
-            with self._lock:
-                self._layouts[collection] = held
-        return held[0]
-
-    def _forget(self, collection: str) -> None:
-        with self._lock:
-            self._layouts.pop(collection, None)
+    def _read_there(self, collection: str) -> Layout | None:
+        return self._read(collection) if self._address.is_there else None
 
 
 def _make(client: MilvusClient, *, name: str, schema: Any, index: Any) -> None:

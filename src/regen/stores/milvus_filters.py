@@ -8,17 +8,16 @@ is the order of their code points.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
-from regen.stores.records import encodable, field_column
+from regen.stores.comparisons import bounded, encodable, wanted
+from regen.stores.records import field_column
 
 NOTHING: Final = "false"
 _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_LOOSE: Final = {"gt": ">=", "gte": ">=", "lt": "<=", "lte": "<="}
 _ESCAPES: Final = str.maketrans({'"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
@@ -58,28 +57,19 @@ def _parts(clause: Clause, kind: FieldKind) -> Iterator[str]:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> list[str]:
-    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    wanted: list[Any] = [value for value in asked if conforms(value, element) and encodable(value)]
+    _, values = wanted(clause, kind)
     if kind == "strings":
-        return _holds(column, wanted)
-    return [f"{column} == {_value(value)}" for value in wanted]
+        return _holds(column, values)
+    return [f"{column} == {_value(value)}" for value in values]
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> list[str] | None:
     """The expressions of which one must hold, none of them for nothing; None to leave the clause to the fence."""
-    value: Any = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return []
-    if kind == "strings" or not encodable(value):
-        return None
-    if conforms(value, kind):
-        return [f"{column} {_SIGNS[clause.operator]} {_value(value)}"]
-    try:
-        rounded = float(value)
-    except OverflowError:
-        return None
-    return None if abs(rounded) == float("inf") else [f"{column} {_LOOSE[clause.operator]} {rounded!r}"]
+
+    def compared(operator: str, value: object) -> str:
+        return f"{column} {_SIGNS[operator]} {_value(value)}"
+
+    return bounded(clause, kind, compared, texts=True)
 
 
 def _holds(column: str, values: list[str]) -> list[str]:

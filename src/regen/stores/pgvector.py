@@ -33,6 +33,7 @@ from regen.ports import (
 )
 from regen.postgres import IDENTITY, Address
 from regen.stores.batches import checked_query
+from regen.stores.layouts import check_made
 from regen.stores.pgvector_connections import Connections, Lent
 from regen.stores.pgvector_filters import condition
 from regen.stores.pgvector_foreign import foreign_rows, foreign_tables
@@ -89,12 +90,7 @@ class PgvectorStore(PgvectorWriter):
         make = partial(self._make, collection=collection, layout=Layout.new(spec))
         self._connections.transact(collection, make, psycopg.errors.UniqueViolation)
         self._forget(collection)
-        found = self._layout(collection).dimensions
-        if found != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {found} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        check_made(collection, self._layout(collection).dimensions, spec.dimensions)
 
     def drop(self, collection: str) -> None:
         """Remove a table if it is there, and the aliases that point at it."""

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
+from regen.stores.comparisons import bounded, encodable, wanted
 
 _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_LOOSE: Final = {"gt": ">=", "gte": ">=", "lt": "<=", "lte": "<="}
 TYPES: Final[dict[FieldKind, str]] = {"string": "text", "number": "float8", "boolean": "boolean", "strings": "text[]"}
 
 
@@ -69,7 +68,7 @@ def _parts(
             if part is not None:
                 yield part
     if not isinstance(principals, Unrestricted):
-        known = sorted(filter(_encodable, principals or ()))
+        known = sorted(filter(encodable, principals or ()))
         yield _Part("access IS NULL OR access && %s::text[]", (known,)) if known else _Part("access IS NULL")
 
 
@@ -86,41 +85,17 @@ def _part(clause: Clause, column: str, kind: FieldKind) -> _Part | None:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> _Part:
-    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    wanted = [value for value in asked if conforms(value, element) and _encodable(value)]
+    element, values = wanted(clause, kind)
     if element == "number":
-        wanted = [float(value) for value in wanted]
-    if not wanted:
+        values = [float(value) for value in values]
+    if not values:
         return _NOTHING
     if kind == "strings":
-        return _Part(f"{column} && %s::text[]", (wanted,))
-    return _Part(f"{column} = ANY(%s::{TYPES[kind]}[])", (wanted,))
+        return _Part(f"{column} && %s::text[]", (values,))
+    return _Part(f"{column} = ANY(%s::{TYPES[kind]}[])", (values,))
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> _Part | None:
-    value = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return _NOTHING
-    if kind == "strings" or not _encodable(value):
-        return None
-    if kind == "string":
-        return _Part(f"{column} {_SIGNS[clause.operator]} %s", (value,))
-    if conforms(value, kind):
-        return _Part(f"{column} {_SIGNS[clause.operator]} %s::float8", (float(value),))  # type: ignore[arg-type]
-    try:
-        rounded = float(value)  # type: ignore[arg-type]  # a number: its kind is the column's
-    except OverflowError:
-        return None
-    if abs(rounded) == float("inf"):
-        return None
-    return _Part(f"{column} {_LOOSE[clause.operator]} %s::float8", (rounded,))
-
-
-def _encodable(value: object) -> bool:
-    """Whether the value can lie in a column at all: a lone surrogate cannot, so nothing kept equals it."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    cast = "::float8" if kind == "number" else ""
+    found = bounded(clause, kind, lambda op, value: _Part(f"{column} {_SIGNS[op]} %s{cast}", (value,)), texts=True)
+    return None if found is None else next(iter(found), _NOTHING)

@@ -35,6 +35,7 @@ from regen.ports import (
 from regen.stores import pinecone_reading as reading
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import as_unit
+from regen.stores.layouts import check_made
 from regen.stores.pinecone_connection import Address, Connection, IndexInfo, missing
 from regen.stores.pinecone_filters import condition
 from regen.stores.pinecone_freshness import Write, new_stamp, wait_until_seen
@@ -82,11 +83,7 @@ class PineconeStore:
         place = self._find(collection, anew=True)
         if place is None:
             place = self._make(collection, spec)
-        if place.layout.dimensions != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {place.layout.dimensions} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        check_made(collection, place.layout.dimensions, spec.dimensions)
         self._ask(place, collection, partial(reading.make_namespace, name=collection))
 
     def _make(self, collection: str, spec: CollectionSpec) -> Place:

@@ -12,16 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
+from regen.stores.comparisons import bounded, encodable, wanted
 from regen.stores.cosine import ZERO
-from regen.stores.records import encodable, field_column
+from regen.stores.records import field_column
 
 Where: TypeAlias = dict[str, Any]
 HELD: Final = "h_"
 """What begins the key that a point has for each column under which it holds any value."""
-_LOOSE: Final = {"gt": "$gte", "gte": "$gte", "lt": "$lte", "lte": "$lte"}
 
 
 def condition(
@@ -52,28 +51,15 @@ def _conditions(clause: Clause, kind: FieldKind) -> Iterator[Where]:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> list[Where]:
-    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    wanted: list[Any] = [value for value in asked if conforms(value, element) and encodable(value)]
+    element, values = wanted(clause, kind)
     if element == "boolean":
-        return [{column: {"$eq": value}} for value in wanted]
-    return _one_of(column, [float(value) for value in wanted] if element == "number" else wanted)
+        return [{column: {"$eq": value}} for value in values]
+    return _one_of(column, [float(value) for value in values] if element == "number" else values)
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> list[Where] | None:
     """The conditions of which one must hold, none of them for nothing; None to leave the clause to the fence."""
-    value: Any = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return []
-    if kind != "number":
-        return None
-    if conforms(value, kind):
-        return [{column: {f"${clause.operator}": float(value)}}]
-    try:
-        rounded = float(value)
-    except OverflowError:
-        return None
-    return None if abs(rounded) == float("inf") else [{column: {_LOOSE[clause.operator]: rounded}}]
+    return bounded(clause, kind, lambda operator, value: {column: {f"${operator}": value}}, texts=False)
 
 
 def _one_of(column: str, values: Sequence[Any]) -> list[Where]:

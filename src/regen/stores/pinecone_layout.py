@@ -22,9 +22,10 @@ from regen.core.fields import conforms
 from regen.core.recipe import Metric, Precision
 from regen.errors import StoreError
 from regen.ports import FieldKind, Payload, Points, Vectors
+from regen.stores.comparisons import encodable
 from regen.stores.cosine import EXACT, ZERO, as_units, exact
 from regen.stores.pinecone_filters import HELD
-from regen.stores.records import PREFIX, Record, changed_records, encodable, field_column, point_records
+from regen.stores.records import PREFIX, Record, changed_records, field_column, point_records
 
 WRITE: Final = "write"
 LONGEST_TEXT: Final = 24 * 1024

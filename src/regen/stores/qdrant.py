@@ -8,12 +8,10 @@ the point's own id lies in the payload.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final, cast
 
 import orjson
@@ -38,6 +36,7 @@ from regen.stores.addresses import Address
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import EXACT, ZERO, as_unit
 from regen.stores.graph_settings import GraphSettings
+from regen.stores.layouts import Layouts, check_made
 from regen.stores.qdrant_connection import QDRANT, Connection, missing
 from regen.stores.qdrant_filters import condition
 from regen.stores.qdrant_foreign import foreign_rows
@@ -61,7 +60,6 @@ from regen.stores.records import FOUND, changed_records, check_encodable, groupe
 _IDS_A_REQUEST: Final = 1000
 _OLDEST: Final = (1, 16)
 """The first server that keeps metadata of a collection."""
-_LOOK_AGAIN_SECONDS: Final = 30.0
 
 
 class QdrantStore:
@@ -70,8 +68,7 @@ class QdrantStore:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._connection = Connection(address)
-        self._lock = Lock()
-        self._layouts: dict[str, tuple[Layout, float]] = {}
+        self._layouts = Layouts(self._read_there, lambda name: missing(name, address.shown))
 
     @classmethod
     def from_url(cls, url: str, root: str | Path = ".") -> QdrantStore:
@@ -89,19 +86,14 @@ class QdrantStore:
         self._check_version(collection)
         if self._read(collection) is None:
             self._ask(collection, partial(_make, name=collection, spec=spec, settings=settings))
-        self._forget(collection)
+        self._layouts.forget(collection)
         if not self._connection.local:
             self._index(collection, spec.fields)
-        found = self._layout(collection).dimensions
-        if found != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {found} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        check_made(collection, self._layouts.of(collection).dimensions, spec.dimensions)
 
     def drop(self, collection: str) -> None:
         """Remove a collection if it is there, and the aliases that point at it."""
-        self._forget(collection)
+        self._layouts.forget(collection)
         if not self._address.is_there or self._read(collection) is None:
             return
         aliases = self._ask(collection, lambda client: client.get_collection_aliases(collection).aliases)
@@ -122,7 +114,7 @@ class QdrantStore:
 
     def upsert(self, collection: str, points: Points) -> None:
         """Write points, replacing those of equal id; seen by everybody when it returns."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         points = checked_points(collection, points, layout.dimensions, layout.precision)
         check_encodable(collection, points)
         for batch in batches(points, layout):
@@ -130,14 +122,14 @@ class QdrantStore:
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
-        self._layout(collection)
+        self._layouts.of(collection)
         for some in _slices(ids):
             chosen: list[Any] = list(map(qdrant_id, some))
             self._update(collection, partial(_delete, name=collection, ids=chosen))
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The points that exist, with their vectors as they were written."""
-        layout = self._layout(collection)
+        layout = self._layouts.of(collection)
         found: list[models.Record] = []
         for some in _slices(list(dict.fromkeys(ids))):
             chosen: list[Any] = list(map(qdrant_id, some))
@@ -155,12 +147,12 @@ class QdrantStore:
 
     def count(self, collection: str) -> int:
         """How many points there are."""
-        self._layout(collection)
+        self._layouts.of(collection)
         return int(self._ask(collection, lambda client: client.count(collection, exact=True).count))
 
     def scan(self, collection: str, batch: int = 4096) -> Iterator[StoredPayload]:
         """All points that stay while the scan lasts, by Qdrant's id, a page of at most ``batch`` at a time."""
-        self._layout(collection, anew=True)
+        self._layouts.of(collection, anew=True)
         offset: Any = None
         while True:
             scroll = partial(QdrantClient.scroll, collection_name=collection, limit=batch, offset=offset)
@@ -189,11 +181,11 @@ class QdrantStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k best points that the filter and the principals let through."""
-        layout = self._layout_for(collection, where)
+        layout = self._layouts.for_filter(collection, where)
         query = as_unit(checked_query(collection, vector, layout.dimensions), layout.metric)
         narrowed = condition(where, layout.fields, principals)
         if query is None or narrowed is None or k < 1:
-            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            self._layouts.of(collection, anew=True)  # a collection that is gone is said to be
             return []
         ef = max(graph_settings(layout.index).ef, k)
         search = partial(
@@ -219,7 +211,7 @@ class QdrantStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k best points by BM25 over sparse vectors. Raises ConfigError for a collection that was made without."""
-        layout = self._layout_for(collection, where)
+        layout = self._layouts.for_filter(collection, where)
         if not layout.words:
             raise ConfigError(
                 f"collection {collection!r} of {self._address.shown} was made without words to search by",
@@ -228,7 +220,7 @@ class QdrantStore:
             )
         narrowed, asked = condition(where, layout.fields, principals), words_asked(query)
         if narrowed is None or asked is None or k < 1:
-            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            self._layouts.of(collection, anew=True)  # a collection that is gone is said to be
             return []
         search = partial(
             QdrantClient.query_points,
@@ -245,7 +237,7 @@ class QdrantStore:
 
     def update_payload(self, collection: str, ids: Sequence[str], payload: Payload) -> None:
         """Replace metadata, access and revision of the points that exist; vectors are not sent."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         last = dict(zip(ids, changed_records(payload, layout.fields), strict=True))
         full = ((point_id, with_nulls(record, layout.fields)) for point_id, record in last.items())
         groups = iter(grouped(full, lambda record: orjson.dumps(record).decode()))
@@ -254,18 +246,18 @@ class QdrantStore:
 
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
         """Add filterable keys, each with an index; points that are there hold none of them."""
-        known = self._layout(collection, anew=True).fields
+        known = self._layouts.of(collection, anew=True).fields
         new = {key: kind for key, kind in fields.items() if key not in known}
         if new:
             entries = field_entries(new)
             self._ask(collection, lambda client: client.update_collection(collection, metadata=entries))
-            self._forget(collection)
+            self._layouts.forget(collection)
             if not self._connection.local:
                 self._index(collection, new)
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Point an alias at a collection: removed and made in one request, which no reader sees the middle of."""
-        self._layout(collection, anew=True)
+        self._layouts.of(collection, anew=True)
         target = self.alias_target(alias)
         if target == collection:
             return
@@ -286,7 +278,7 @@ class QdrantStore:
         try:
             return self._connection.call(collection, request)
         except CollectionMissing:
-            self._forget(collection)
+            self._layouts.forget(collection)
             raise
 
     def _update(self, collection: str, request: Any) -> None:
@@ -337,28 +329,8 @@ class QdrantStore:
             )
         return layout
 
-    def _layout(self, collection: str, *, anew: bool = False) -> Layout:
-        with self._lock:
-            held = None if anew else self._layouts.get(collection)
-        if held is None or time.monotonic() - held[1] > _LOOK_AGAIN_SECONDS:
-            layout = self._read(collection) if self._address.is_there else None
-            if layout is None:
-                self._forget(collection)
-                raise missing(collection, self._address.shown)
-            held = layout, time.monotonic()
-            with self._lock:
-                self._layouts[collection] = held
-        return held[0]
-
-    def _layout_for(self, collection: str, where: Filter) -> Layout:
-        """The layout that a search needs: another process may have added a field that it filters by."""
-        layout = self._layout(collection)
-        known = all(clause.key in layout.fields for clause in where)
-        return layout if known else self._layout(collection, anew=True)
-
-    def _forget(self, collection: str) -> None:
-        with self._lock:
-            self._layouts.pop(collection, None)
+    def _read_there(self, collection: str) -> Layout | None:
+        return self._read(collection) if self._address.is_there else None
 
 
 def _make(client: QdrantClient, *, name: str, spec: CollectionSpec, settings: GraphSettings) -> None:

@@ -8,17 +8,15 @@ ranges of strings are left to the fence.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from qdrant_client import models
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
-from regen.stores.records import encodable, field_column
-
-_LOOSE: Final = {"gt": "gte", "gte": "gte", "lt": "lte", "lte": "lte"}
+from regen.stores.comparisons import bounded, encodable, wanted
+from regen.stores.records import field_column
 
 
 def condition(
@@ -55,33 +53,22 @@ def _conditions(clause: Clause, kind: FieldKind) -> Iterator[models.Filter]:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> list[models.FieldCondition]:
-    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    wanted: list[Any] = [value for value in asked if conforms(value, element) and encodable(value)]
+    element, values = wanted(clause, kind)
     if element == "number":  # a match compares whole numbers only
-        numbers = [float(value) for value in wanted]
+        numbers = [float(value) for value in values]
         return [models.FieldCondition(key=column, range=models.Range(gte=one, lte=one)) for one in numbers]
     if element == "boolean":
-        return [models.FieldCondition(key=column, match=models.MatchValue(value=value)) for value in wanted]
-    return [_any(column, wanted)] if wanted else []
+        return [models.FieldCondition(key=column, match=models.MatchValue(value=value)) for value in values]
+    return [_any(column, values)] if values else []
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> list[models.FieldCondition] | None:
     """The conditions of which one must hold, none of them for nothing; None to leave the clause to the fence."""
-    value: Any = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return []
-    if kind != "number":
-        return None
-    if conforms(value, kind):
-        return [models.FieldCondition(key=column, range=models.Range(**{clause.operator: float(value)}))]
-    try:
-        rounded = float(value)
-    except OverflowError:
-        return None
-    if abs(rounded) == float("inf"):
-        return None
-    return [models.FieldCondition(key=column, range=models.Range(**{_LOOSE[clause.operator]: rounded}))]
+
+    def compared(operator: str, value: Any) -> models.FieldCondition:
+        return models.FieldCondition(key=column, range=models.Range(**{operator: value}))
+
+    return bounded(clause, kind, compared, texts=False)
 
 
 def _any(key: str, values: list[str]) -> models.FieldCondition:

@@ -18,9 +18,10 @@ from qdrant_client import models
 from regen.core.recipe import Metric, Precision
 from regen.errors import ConfigError
 from regen.ports import CollectionSpec, FieldKind, Points, Vectors
+from regen.stores.comparisons import encodable
 from regen.stores.cosine import EXACT, ZERO, as_units, exact, is_zero
 from regen.stores.graph_settings import GraphSettings
-from regen.stores.records import Record, encodable, field_column, point_records
+from regen.stores.records import Record, field_column, point_records
 from regen.stores.words import weighed, word_number, words
 
 MARK: Final = "regen"

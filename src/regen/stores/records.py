@@ -21,6 +21,7 @@ import orjson
 from regen.core.fields import conforms
 from regen.errors import StoreError
 from regen.ports import FieldKind, Payload, Points, StoredPayload, StoreHit
+from regen.stores.comparisons import encodable
 from regen.stores.field_names import column_key, column_name
 
 Record: TypeAlias = dict[str, Any]
@@ -126,15 +127,6 @@ def check_encodable(collection: str, points: Points) -> None:
                     f"{value.encode('utf-8', 'replace').decode()[:60]!r}",
                     hint="texts and ids are valid Unicode",
                 )
-
-
-def encodable(value: object) -> bool:
-    """Whether a value can lie in a store at all: half a surrogate pair cannot, so nothing kept equals it."""
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def grouped(records: Iterable[tuple[str, Record]], key: Callable[[Record], str]) -> list[tuple[list[str], Record]]:

@@ -9,11 +9,9 @@ so whoever writes looks first. A payload update reads objects and writes them wh
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 from uuid import UUID
 
@@ -41,6 +39,7 @@ from regen.stores.addresses import Address
 from regen.stores.batches import checked_points, checked_query
 from regen.stores.cosine import EXACT, as_unit
 from regen.stores.graph_settings import GraphSettings
+from regen.stores.layouts import Layouts, check_made
 from regen.stores.records import FOUND, check_encodable, hit_of, scanned_page
 from regen.stores.weaviate_connection import Connection, ObjectsRefused, address_of, missing
 from regen.stores.weaviate_filters import condition
@@ -62,7 +61,6 @@ from regen.stores.weaviate_layout import (
 
 _OBJECTS_A_REQUEST: Final = 1000
 _MOST_HITS: Final = 10_000
-_LOOK_AGAIN_SECONDS: Final = 30.0
 _WORDS: Final = re.compile(r"[^\W_]+")
 _MOST_WORDS: Final = 1000
 
@@ -73,8 +71,7 @@ class WeaviateStore:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._connection = Connection(address)
-        self._lock = Lock()
-        self._layouts: dict[str, tuple[Layout, float]] = {}
+        self._layouts = Layouts(self._read, lambda name: missing(name, address.shown))
 
     @classmethod
     def from_url(cls, url: str, root: str | Path = ".") -> WeaviateStore:
@@ -88,17 +85,12 @@ class WeaviateStore:
         settings = GraphSettings.of(spec.index, "Weaviate")
         if self._read(collection) is None:
             self._ask(collection, partial(_make, made=made_of(collection, spec, settings)))
-        self._forget(collection)
-        found = self._layout(collection).dimensions
-        if found != spec.dimensions:
-            raise StoreError(
-                f"collection {collection!r} exists with {found} dimensions, not {spec.dimensions}",
-                hint="drop it first, or choose another name",
-            )
+        self._layouts.forget(collection)
+        check_made(collection, self._layouts.of(collection).dimensions, spec.dimensions)
 
     def drop(self, collection: str) -> None:
         """Remove a collection if it is there, and before it the aliases that point at it: they would stay."""
-        self._forget(collection)
+        self._layouts.forget(collection)
         if self._read(collection) is None:
             return
         name = class_name(collection)
@@ -121,14 +113,14 @@ class WeaviateStore:
 
     def upsert(self, collection: str, points: Points) -> None:
         """Write points, replacing those of equal id; seen by everybody when it returns."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         points = checked_points(collection, points, layout.dimensions, layout.precision)
         check_encodable(collection, points)
         self._write(collection, objects_of(points, layout))
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
-        self._layout(collection)
+        self._layouts.of(collection)
         for some in _slices(list(map(uuid_of, ids))):
             done = self._use(collection, partial(_delete, where=Condition.by_id().contains_any(some)))
             if done.failed:
@@ -140,20 +132,20 @@ class WeaviateStore:
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The points that exist, with their vectors as they were written."""
-        layout = self._layout(collection)
+        layout = self._layouts.of(collection)
         found = self._fetched(collection, ids, ["point_id", EXACT])
         if not found:
-            layout = self._layout(collection, anew=True)  # a collection that is gone is said to be
+            layout = self._layouts.of(collection, anew=True)  # a collection that is gone is said to be
         return [str(one.properties["point_id"]) for one in found], read_vectors(found, layout)
 
     def count(self, collection: str) -> int:
         """How many points there are."""
-        self._layout(collection)
+        self._layouts.of(collection)
         return int(self._use(collection, lambda objects: objects.aggregate.over_all(total_count=True)).total_count)
 
     def scan(self, collection: str, batch: int = 4096) -> Iterator[StoredPayload]:
         """All points that stay while the scan lasts, by uuid, a page of at most ``batch`` at a time."""
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         for page in self._pages(collection, batch, vector=False):
             yield scanned_page([record_of(one.properties, layout) for one in page])
 
@@ -181,11 +173,11 @@ class WeaviateStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k best points that the filter and the principals let through; 10,000 at most."""
-        layout = self._layout_for(collection, where)
+        layout = self._layouts.for_filter(collection, where)
         query = as_unit(checked_query(collection, vector, layout.dimensions), layout.metric)
         narrowed = condition(where, layout.fields, layout.late, principals)
         if query is None or narrowed is None or k < 1:
-            self._layout(collection, anew=True)  # a collection that is gone is said to be
+            self._layouts.of(collection, anew=True)  # a collection that is gone is said to be
             return []
         search = partial(
             _near, vector=query.tolist(), limit=min(k, _MOST_HITS), filters=narrowed, return_properties=list(FOUND)
@@ -205,11 +197,11 @@ class WeaviateStore:
         principals: frozenset[Principal] | Unrestricted | None = None,
     ) -> list[StoreHit]:
         """The k points whose texts have the most to do with the words of a query, by Weaviate's BM25F."""
-        layout = self._layout_for(collection, where)
+        layout = self._layouts.for_filter(collection, where)
         words = _WORDS.findall(query.encode(errors="ignore").decode())[:_MOST_WORDS]
         narrowed = condition(where, layout.fields, layout.late, principals)
         if not words or narrowed is None or k < 1:
-            self._layout(collection, anew=True)
+            self._layouts.of(collection, anew=True)
             return []
         search = partial(
             _by_words,
@@ -228,20 +220,20 @@ class WeaviateStore:
 
         Objects are read and written whole; who does that holds the generation's lease.
         """
-        layout = self._layout(collection, anew=True)
+        layout = self._layouts.of(collection, anew=True)
         found = self._fetched(collection, ids, None)
         self._write(collection, requests(renewed(found, ids, payload, layout), layout))
 
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
         """Add filterable keys, a property each; points that are there hold none of them."""
-        known = self._layout(collection, anew=True).fields
+        known = self._layouts.of(collection, anew=True).fields
         for made in field_properties({key: kind for key, kind in fields.items() if key not in known}, late=True):
             self._use(collection, partial(_add, made=made))
-        self._forget(collection)
+        self._layouts.forget(collection)
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Point an alias at a collection; one that is there is moved in one request."""
-        self._layout(collection, anew=True)
+        self._layouts.of(collection, anew=True)
         if class_name(alias) in self._configs():
             raise StoreError(f"the alias {alias!r} cannot be set: a collection has that name", hint="choose another")
         self._ask(collection, partial(_point, alias=class_name(alias), target=class_name(collection)))
@@ -259,7 +251,7 @@ class WeaviateStore:
         try:
             return self._connection.call(collection, request)
         except CollectionMissing:
-            self._forget(collection)
+            self._layouts.forget(collection)
             raise
 
     def _use(self, collection: str, request: Callable[[Any], Any], *, named: str | None = None) -> Any:
@@ -303,29 +295,6 @@ class WeaviateStore:
                 hint="choose another alias or another Weaviate; `regen adopt` takes over what others have made",
             )
         return layout
-
-    def _layout_for(self, collection: str, where: Filter) -> Layout:
-        layout = self._layout(collection)
-        if any(clause.key not in layout.fields for clause in where):
-            layout = self._layout(collection, anew=True)  # another process may have added the field
-        return layout
-
-    def _layout(self, collection: str, *, anew: bool = False) -> Layout:
-        with self._lock:
-            held = None if anew else self._layouts.get(collection)
-        if held is None or time.monotonic() - held[1] > _LOOK_AGAIN_SECONDS:
-            layout = self._read(collection)
-            if layout is None:
-                self._forget(collection)
-                raise missing(collection, self._address.shown)
-            held = layout, time.monotonic()
-            with self._lock:
-                self._layouts[collection] = held
-        return held[0]
-
-    def _forget(self, collection: str) -> None:
-        with self._lock:
-            self._layouts.pop(collection, None)
 
 
 def _make(client: WeaviateClient, *, made: dict[str, Any]) -> None:

@@ -9,19 +9,19 @@ what a point lacks is listed in ``lacks``, for the fields that there were when i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from weaviate.classes.query import Filter as Condition
 
 from regen.core.documents import Principal, Unrestricted
-from regen.core.fields import conforms
-from regen.core.filters import Clause, Filter, kind_of
+from regen.core.filters import Clause, Filter
 from regen.ports import FieldKind
+from regen.stores.comparisons import bounded, encodable, wanted
 from regen.stores.cosine import ZERO
-from regen.stores.records import encodable, field_column
+from regen.stores.records import field_column
 from regen.stores.weaviate_layout import LACKS, property_of, quoted
 
-_LOOSE: Final = {"gt": "gte", "gte": "gte", "lt": "lte", "lte": "lte"}
 _METHODS: Final = {"gt": "greater_than", "gte": "greater_or_equal", "lt": "less_than", "lte": "less_or_equal"}
 
 
@@ -60,30 +60,17 @@ def _conditions(clause: Clause, kind: FieldKind, late: bool) -> Iterator[Any]:
 
 
 def _membership(clause: Clause, kind: FieldKind, column: str) -> list[Any]:
-    asked = clause.value if isinstance(clause.value, tuple) else (clause.value,)
-    element: FieldKind = "string" if kind == "strings" else kind
-    wanted: list[Any] = [value for value in asked if conforms(value, element) and encodable(value)]
+    element, values = wanted(clause, kind)
     if element == "string":
-        return _holds(property_of(column), wanted)
+        return _holds(property_of(column), values)
     if element == "number":
-        wanted = [float(value) + 0.0 for value in wanted]  # an index of Weaviate's tells minus zero from zero
-    return [Condition.by_property(property_of(column)).equal(value) for value in wanted]
+        values = [float(value) + 0.0 for value in values]  # an index of Weaviate's tells minus zero from zero
+    return [Condition.by_property(property_of(column)).equal(value) for value in values]
 
 
 def _range(clause: Clause, kind: FieldKind, column: str) -> list[Any] | None:
     """The conditions of which one must hold, none of them for nothing; None to leave the clause to the fence."""
-    value: Any = clause.value
-    if kind == "boolean" or kind_of(value) != ("string" if kind == "strings" else kind):
-        return []
-    if kind != "number":
-        return None
-    if conforms(value, kind):
-        return [_compared(column, clause.operator, float(value))]
-    try:
-        rounded = float(value)
-    except OverflowError:
-        return None
-    return None if abs(rounded) == float("inf") else [_compared(column, _LOOSE[clause.operator], rounded)]
+    return bounded(clause, kind, partial(_compared, column), texts=False)
 
 
 def _compared(column: str, operator: str, value: float) -> Any:

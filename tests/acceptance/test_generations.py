@@ -296,6 +296,29 @@ def test_an_edit_at_the_very_end_of_a_build(worlds: Worlds) -> None:
     assert_both_are_clean(worlds, move, way, *DOCUMENTS, document(50), document(51))
 
 
+@pytest.mark.parametrize("state", ["ready", "live", "retained"])
+def test_two_who_build_the_same_make_one_generation(worlds: Worlds, state: str) -> None:
+    """Who has decided to build finds, when it is its turn, what another process has built and perhaps switched to."""
+    way = WAYS["another model of equal dimensions"]
+    move = started(worlds, way)
+    aim(move, way)
+    index = move.index
+    decided = index._desired()
+    assert decided.to_build
+    assert decided.fitting is None
+    index.apply()
+    if state != "ready":
+        index.promote(force=True, reason="test")
+    if state == "retained":
+        index.rollback(reason="test")
+    sent = len(move.sent())
+    late = index._fill(decided, None)
+    assert move.states() == {1: "retained" if state == "live" else "live", 2: state}
+    assert (late.generation, late.revision, late.embedded_texts) == (2, index._catalog.head(), 0)
+    assert len(move.sent()) == sent
+    assert_both_are_clean(worlds, move, way, *DOCUMENTS)
+
+
 # ── switching ──
 
 

@@ -239,16 +239,12 @@ class WriteSide:
         return any(item.number == generation.number for item in self.current())
 
     def create(self, recipe: Recipe) -> Generation:
-        """A new generation, empty, with its collection and the probe vectors of its model."""
+        """A new generation, empty; or the newest that is kept for this recipe, whoever has made it meanwhile."""
         self.check_model(recipe)
         with self._logging():
-            building = [
-                item
-                for item in self.current()
-                if item.state == "building" and item.recipe == recipe and self.stores.holds(item)
-            ]
-            if building:  # somebody else was quicker, or an earlier attempt was stopped: go on with that one
-                return building[0]
+            for item in reversed(self.current()):
+                if item.recipe.fingerprint == recipe.fingerprint and self.stores.holds(item):
+                    return item  # somebody else was quicker, or an earlier attempt was stopped
             prefix = "regen_" + self.alias.replace("-", "_")
             self.stores.require_ours(prefix, self.catalog.generations())
             return self.catalog.create_generation(

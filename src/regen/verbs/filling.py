@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from regen.core.results import SyncResult
 from regen.engine.building import Builder
-from regen.engine.desired import Desired
+from regen.engine.desired import FINISHED, Desired
 from regen.engine.executors import Engine, Executor
 from regen.engine.on_read import Placer
 from regen.engine.ray_cluster import RayCluster
@@ -56,6 +56,8 @@ class FillingVerbs:
     def _fill(self, wanted: Desired, progress: OnProgress | None, executor: Executor | None = None) -> SyncResult:
         """Build what is wanted by the configured strategy; of ``on_read`` the first call only begins it."""
         target = wanted.fitting or self._writer.create(self.recipe)
+        if target.state in FINISHED:  # somebody else has built it since that was decided
+            return SyncResult(generation=target.number, revision=target.watermark)
         builder = replace(self._builder, executor=executor)
         if self._migration.strategy not in SERVING:
             return builder.build(target, progress)

@@ -27,7 +27,7 @@ TURN_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 1.0
 PATIENCE_SECONDS: Final = 5.0
 """After so long without a node that has room it is told what is waited for."""
-LOCAL: Final = ("sqlite", "lancedb", "qdrant+local")
+LOCAL: Final = ("sqlite:", "lancedb:", "qdrant+file:", "chroma+file:", "milvus+file:")
 PRIVATE: Final = ("memory://", "sqlite://")
 _NO_FILE: Final = "the index was not opened from a regen.yaml, so the actors cannot open it"
 

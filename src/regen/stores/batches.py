@@ -1,15 +1,21 @@
-"""What every store checks of its input before it writes or compares, so that all refuse the same things alike."""
+"""What every store checks of its input before it writes or compares, so that all refuse the same things alike.
+
+And how what is too much for one request is cut.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
 from regen.core.recipe import Precision
 from regen.errors import SpaceMismatch, StoreError
 from regen.ports import Payload, Points, Vector, Vectors
+
+T = TypeVar("T")
 
 _LARGEST_HALF: Final = 65_504.0
 _LARGEST_BYTE: Final = 127.0
@@ -98,3 +104,9 @@ def _take(points: Points, rows: list[int]) -> Points:
     }
     audit = {key: [values[row] for row in rows] for key, values in payload.audit.items()}
     return Points([points.ids[row] for row in rows], points.vectors[rows], Payload(**chosen, audit=audit))
+
+
+def slices(items: Sequence[T], most: int) -> Iterator[list[T]]:
+    """All items in their order, so many at a time."""
+    for start in range(0, len(items), most):
+        yield list(items[start : start + most])

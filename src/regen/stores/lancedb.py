@@ -1,9 +1,12 @@
-"""``lancedb://folder``: the embedded default. One Lance table a collection; several processes may share a folder.
+"""``lancedb://folder``: the embedded default; ``s3://bucket/prefix``: the same in an object store.
+
+One Lance table a collection; several processes may share a folder or a prefix.
 
 What the adapter leans on, each measured (docs/adr/0002): a handle with ``read_consistency_interval`` of zero sees every
 commit at once and costs nothing; ``merge_insert`` on a table with a primary key replaces points of equal id and makes
 two processes that merge the same new ids conflict instead of writing both. There is no scalar index on ``id``: it
-would let such duplicates in, and saves 10 ms per thousand ids at 100,000 points.
+would let such duplicates in, and saves 10 ms per thousand ids at 100,000 points. In an object store a commit is a PUT
+that must not find its version there (docs/adr/0018).
 """
 
 from __future__ import annotations
@@ -13,24 +16,21 @@ from regen.stores.layouts import check_made
 
 put_off()
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
-import lancedb
 import pyarrow as pa
 from lancedb.db import LanceDBConnection
 from lancedb.table import Table
 
 from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter
-from regen.errors import CollectionMissing, ConfigError
+from regen.errors import CollectionMissing
 from regen.ports import (
     CollectionSpec,
     FieldKind,
@@ -43,8 +43,8 @@ from regen.ports import (
     Vector,
     Vectors,
 )
-from regen.stores.batches import checked_points, checked_query
-from regen.stores.lancedb_faults import named, retried
+from regen.stores.batches import checked_points, checked_query, slices
+from regen.stores.lancedb_faults import is_missing, named, retried
 from regen.stores.lancedb_filters import NOTHING, one_of, predicate
 from regen.stores.lancedb_foreign import foreign_columns, foreign_rows
 from regen.stores.lancedb_layout import (
@@ -57,12 +57,12 @@ from regen.stores.lancedb_layout import (
     points_table,
     schema_of,
 )
+from regen.stores.lancedb_places import Place
 from regen.stores.lancedb_search import best
 from regen.stores.lancedb_upkeep import IndexSettings, maintain
 from regen.stores.lancedb_vectors import decoded, index_bytes, vector_bytes
 from regen.stores.lancedb_words import best_by_words
 
-_SCHEME: Final = "lancedb://"
 _IDS_A_STATEMENT: Final = 5_000
 
 
@@ -77,12 +77,12 @@ class _Handle:
 
 
 class LanceStore:
-    """A folder of Lance tables. Safe to use from several threads and, with one handle each, several processes."""
+    """Lance tables in one place. Safe to use from several threads and, with one handle each, several processes."""
 
-    def __init__(self, folder: Path, *, free: Callable[[Path], int] | None = None) -> None:
-        """Open a folder; ``free`` tells how many bytes are left where it lies (default: asks the file system)."""
-        self._folder, self._free = folder, free or _free_bytes
-        self._where = f"{_SCHEME}{folder}"
+    def __init__(self, place: Path | Place, *, free: Callable[[Path], int] | None = None) -> None:
+        """Open a folder or a place; ``free`` tells how many bytes are left in a folder (default: asks its disk)."""
+        self._place = place if isinstance(place, Place) else Place.of_folder(place)
+        self._free, self._where = free, self._place.shown
         self._lock = Lock()
         self._handles: dict[str, _Handle] = {}
 
@@ -90,22 +90,15 @@ class LanceStore:
     def _database(self) -> LanceDBConnection:
         """Opened when first needed: LanceDB makes the folder, and whoever only looks shall not."""
         with named("*", self._where):
-            database = lancedb.connect(str(self._folder), read_consistency_interval=timedelta(0))
-        assert isinstance(database, LanceDBConnection)
-        return database
+            return self._place.connect()
 
     @classmethod
     def from_url(cls, url: str, *, root: Path | None = None) -> LanceStore:
-        """Open ``lancedb://relative/to/root`` or ``lancedb:///absolute``; the folder is made when it is written to.
+        """Open ``lancedb://relative/to/root``, ``lancedb:///absolute`` or ``s3://bucket/prefix``; nothing is made yet.
 
-        Raises ConfigError for another scheme or an empty path.
+        Raises ConfigError for another scheme, an empty path or an unknown option.
         """
-        path = url.removeprefix(_SCHEME)
-        if not url.startswith(_SCHEME) or not path:
-            raise ConfigError(
-                f"{url!r} is not a LanceDB store's URL", hint="for example lancedb://.regen/vectors or lancedb:///srv/v"
-            )
-        return cls((root or Path.cwd()).absolute() / path)
+        return cls(Place.of_url(url, root or Path.cwd()))
 
     # ── collections ──
 
@@ -122,13 +115,13 @@ class LanceStore:
         """Remove a table if it is there."""
         with named(collection, self._where):
             self._forget(collection)
-            if self._is_there:
+            if self._place.is_there:
                 self._database.drop_table(collection, ignore_missing=True)
 
     def collections(self) -> list[str]:
         """The names of all tables, sorted."""
         names: list[str] = []
-        if not self._is_there:
+        if not self._place.is_there:
             return names
         with named("*", self._where):
             page = self._database.list_tables()
@@ -163,7 +156,7 @@ class LanceStore:
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points, 5,000 ids a commit."""
         with self._writing(collection) as handle:
-            for some in _slices(ids):
+            for some in slices(ids, _IDS_A_STATEMENT):
                 retried(partial(handle.table.delete, one_of("id", some)))
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
@@ -172,7 +165,7 @@ class LanceStore:
         with self._reading(collection):
             pages = [
                 handle.table.search().where(one_of("id", some)).select(["id", "vector"]).to_arrow()
-                for some in _slices(ids)
+                for some in slices(ids, _IDS_A_STATEMENT)
             ]
         found = pa.concat_tables(pages) if pages else handle.layout.schema.empty_table()
         layout = handle.layout
@@ -249,7 +242,7 @@ class LanceStore:
         with self._writing(collection) as handle:
             _refresh(collection, handle)
             changed = changeable_table(list(ids), payload, handle.layout)
-            for some in _slices(list(last)):
+            for some in slices(list(last), _IDS_A_STATEMENT):
                 retried(partial(_rewrite, handle, some, changed, last))
 
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
@@ -273,22 +266,21 @@ class LanceStore:
         return own + (index_bytes(spec.dimensions, spec.precision) if indexed else 0.0)
 
     def free_bytes(self) -> int | None:
-        """Bytes that are free on the disk of the folder."""
-        return self._free(self._folder)
+        """Bytes that are free on the disk of the folder; None in an object store, which has no such end."""
+        folder = self._place.folder
+        return self._place.free_bytes if self._free is None or folder is None else self._free(folder)
 
     # ── handles ──
 
-    @property
-    def _is_there(self) -> bool:
-        return self._folder.exists()
-
     def _exists(self, collection: str) -> bool:
-        if not self._is_there:
+        if not self._place.is_there:
             return False
         try:
             self._database.open_table(collection)
-        except ValueError:
-            return False
+        except ValueError as error:
+            if is_missing(error):
+                return False
+            raise
         return True
 
     def _make(self, collection: str, spec: CollectionSpec) -> None:
@@ -302,7 +294,7 @@ class LanceStore:
         with self._lock:
             handle = self._handles.get(collection)
             if handle is None:
-                if not self._is_there:
+                if not self._place.is_there:
                     raise CollectionMissing(
                         f"there is no collection {collection!r} in {self._where}: there is no such folder",
                         hint="is a disk not mounted, or was the folder moved? Bring it back, or let `regen verify "
@@ -332,12 +324,6 @@ class LanceStore:
         handle = self._open(collection)
         with self._reading(collection), handle.writing:
             yield handle
-
-
-def _free_bytes(folder: Path) -> int:
-    """Of the nearest folder above that exists: ours is made when it is first written to."""
-    there = next(part for part in (folder, *folder.parents) if part.exists())
-    return shutil.disk_usage(there).free
 
 
 def _rows(collection: str, handle: _Handle, points: Points) -> pa.Table | None:
@@ -387,7 +373,3 @@ def _rewrite(handle: _Handle, ids: Sequence[str], changed: pa.Table, row_of: dic
     for name in new.column_names[1:]:
         rows = rows.set_column(rows.column_names.index(name), new.schema.field(name), new.column(name))
     handle.table.merge_insert("id").when_matched_update_all().use_index(False).execute(rows)
-
-
-def _slices(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + _IDS_A_STATEMENT] for start in range(0, len(ids), _IDS_A_STATEMENT)]

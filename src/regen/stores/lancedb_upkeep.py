@@ -15,17 +15,7 @@ from regen.errors import ConfigError
 from regen.stores.lancedb_faults import retried
 from regen.stores.lancedb_layout import Layout
 
-_ENGINE: Final = {
-    "LANCE_INCLUDE_VECTOR_CENTROIDS": "false",  # else each look at an index prints a warning
-    "LANCE_IO_THREADS": "4",
-    "LANCE_DEFAULT_FRAGMENT_READAHEAD": "1",
-    "LANCE_DEFAULT_BATCH_SIZE": "1024",
-    "LANCE_SHUFFLE_BATCH_BYTES": "8000000",
-}
-"""How much the engine reads ahead, for the whole process; what is set already stays. Its own defaults are for object
-stores: on a local disk they only cost memory and processor (see docs/adr/0012)."""
-for _name, _value in _ENGINE.items():
-    os.environ.setdefault(_name, _value)
+os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")  # else each look at an index prints a warning
 _KEEP: Final = timedelta(hours=1)
 _KEEP_FORCED: Final = timedelta(minutes=15)
 """How long a version stays after another took its place. A scan holds the version it began with, so no scan may take

@@ -34,7 +34,7 @@ from regen.ports import (
     Vectors,
 )
 from regen.stores.addresses import Address
-from regen.stores.batches import checked_points, checked_query
+from regen.stores.batches import checked_points, checked_query, slices
 from regen.stores.cosine import EXACT, ZERO, as_unit
 from regen.stores.foreign_payloads import flat, text_key
 from regen.stores.graph_settings import GraphSettings
@@ -121,7 +121,7 @@ class MilvusStore:
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
         self._layouts.of(collection)
-        for some in _slices(list(map(key_of, ids))):
+        for some in slices(list(map(key_of, ids)), _ROWS_A_REQUEST):
             self._ask(collection, partial(MilvusClient.delete, collection_name=collection, ids=some))
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
@@ -203,7 +203,7 @@ class MilvusStore:
         """
         layout = self._layouts.of(collection, anew=True)
         last = dict(zip(ids, changed_records(payload, layout.fields), strict=True))
-        for some in _slices(list(last)):
+        for some in slices(list(last), _ROWS_A_REQUEST):
             rows = [_kept(row) | last[row["point_id"]] for row in self._rows(collection, some, ["*"])]
             self._upsert(collection, rows)
 
@@ -261,7 +261,7 @@ class MilvusStore:
         return list(self._ask(collection, partial(query, **self._connection.reading("strong"))))
 
     def _rows(self, collection: str, ids: Iterable[str], fields: list[str]) -> Iterator[Record]:
-        for some in _slices(list(dict.fromkeys(ids))):
+        for some in slices(list(dict.fromkeys(ids)), _ROWS_A_REQUEST):
             yield from self._query(collection, one_of("key", map(key_of, some)), fields)
 
     def _pages(self, collection: str, key: str, fields: list[str], batch: int) -> Iterator[list[Record]]:
@@ -274,14 +274,14 @@ class MilvusStore:
         while page := self._ask(collection, lambda _: iterator.next()):
             keys += [row[key] for row in page]
         iterator.close()
-        for some in _slices(keys, batch):
+        for some in slices(keys, batch):
             wanted = one_of(key, some) if isinstance(some[0], str) else f"{key} in {list(some)}"
             found = {row[key]: dict(row) for row in self._query(collection, wanted, fields)}
             if rows := [found[name] for name in some if name in found]:
                 yield rows
 
     def _upsert(self, collection: str, rows: list[Record]) -> None:
-        for some in _slices(rows):
+        for some in slices(rows, _ROWS_A_REQUEST):
             self._ask(collection, partial(MilvusClient.upsert, collection_name=collection, data=some))
 
     def _make(self, name: str, dimensions: int, spec: CollectionSpec, settings: GraphSettings) -> None:
@@ -300,7 +300,7 @@ class MilvusStore:
         if anew:
             of_it = f"collection == {literal(collection)}"
             keys = [row["key"] for row in self._query(REGISTER, of_it, ["key"])]
-            for some in _slices(keys):
+            for some in slices(keys, _ROWS_A_REQUEST):
                 self._ask(REGISTER, partial(MilvusClient.delete, collection_name=REGISTER, ids=some))
         self._upsert(REGISTER, entries)
 
@@ -350,7 +350,3 @@ def _vector_of(fields: list[dict[str, Any]], wanted: str | None) -> str:
     if wanted is None and len(names) != 1:
         raise ConfigError(f"which vector is meant cannot be told from {names}", hint="name it: --vector NAME")
     return names[0] if wanted is None else wanted
-
-
-def _slices(items: Sequence[Any], most: int = _ROWS_A_REQUEST) -> list[list[Any]]:
-    return [list(items[start : start + most]) for start in range(0, len(items), most)]

@@ -33,7 +33,7 @@ from regen.ports import (
     Vectors,
 )
 from regen.stores.addresses import Address
-from regen.stores.batches import checked_points, checked_query
+from regen.stores.batches import checked_points, checked_query, slices
 from regen.stores.cosine import EXACT, ZERO, as_unit
 from regen.stores.graph_settings import GraphSettings
 from regen.stores.layouts import Layouts, check_made
@@ -123,7 +123,7 @@ class QdrantStore:
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
         self._layouts.of(collection)
-        for some in _slices(ids):
+        for some in slices(ids, _IDS_A_REQUEST):
             chosen: list[Any] = list(map(qdrant_id, some))
             self._update(collection, partial(_delete, name=collection, ids=chosen))
 
@@ -131,7 +131,7 @@ class QdrantStore:
         """The points that exist, with their vectors as they were written."""
         layout = self._layouts.of(collection)
         found: list[models.Record] = []
-        for some in _slices(list(dict.fromkeys(ids))):
+        for some in slices(list(dict.fromkeys(ids)), _IDS_A_REQUEST):
             chosen: list[Any] = list(map(qdrant_id, some))
             found += self._ask(
                 collection,
@@ -375,7 +375,3 @@ def _payload(record: models.Record | models.ScoredPoint) -> dict[str, Any]:
 
 def _score(score: float, layout: Layout) -> float:
     return -(score**2) if layout.metric == "l2" else score
-
-
-def _slices(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + _IDS_A_REQUEST] for start in range(0, len(ids), _IDS_A_REQUEST)]

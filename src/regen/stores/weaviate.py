@@ -36,7 +36,7 @@ from regen.ports import (
     Vectors,
 )
 from regen.stores.addresses import Address
-from regen.stores.batches import checked_points, checked_query
+from regen.stores.batches import checked_points, checked_query, slices
 from regen.stores.cosine import EXACT, as_unit
 from regen.stores.graph_settings import GraphSettings
 from regen.stores.layouts import Layouts, check_made
@@ -121,7 +121,7 @@ class WeaviateStore:
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
         self._layouts.of(collection)
-        for some in _slices(list(map(uuid_of, ids))):
+        for some in slices(list(map(uuid_of, ids)), _OBJECTS_A_REQUEST):
             done = self._use(collection, partial(_delete, where=Condition.by_id().contains_any(some)))
             if done.failed:
                 raise StoreError(
@@ -265,7 +265,7 @@ class WeaviateStore:
 
     def _fetched(self, collection: str, ids: Sequence[str], properties: list[str] | None) -> list[Any]:
         found: list[Any] = []
-        for some in _slices(list(dict.fromkeys(map(uuid_of, ids)))):
+        for some in slices(list(dict.fromkeys(map(uuid_of, ids))), _OBJECTS_A_REQUEST):
             ask = partial(_by_ids, ids=some, properties=properties)
             found += self._use(collection, ask)
         return found
@@ -373,7 +373,3 @@ def _point(client: WeaviateClient, *, alias: str, target: str) -> None:
 
 def _drop_alias(client: WeaviateClient, *, alias: str) -> None:
     client.alias.delete(alias_name=alias)
-
-
-def _slices(ids: list[str]) -> list[list[str]]:
-    return [ids[start : start + _OBJECTS_A_REQUEST] for start in range(0, len(ids), _OBJECTS_A_REQUEST)]

@@ -28,7 +28,7 @@ from regen import UNRESTRICTED, Chunking, Document
 from regen.embedders.hashing import HashingEmbedder
 from regen.errors import StoreError
 from regen.index import Index
-from regen.ports import AliasStore, ForeignColumns, Vectors
+from regen.ports import AliasStore, ForeignColumns, InsertStore, Vectors
 from regen.registry import make_store
 from regen.testing.faults import FailAt, Steps
 from regen.testing.faulty import FaultyEmbedder
@@ -38,15 +38,15 @@ SMALL = Chunking("sentences", 16)
 DOCUMENTS = tuple(document(number, lang="en" if number % 2 else "de") for number in range(8))
 
 
-def engine(name: str, library: str, url: str) -> Any:
+def engine(name: str, library: str, url: str, place: str = "") -> Any:
     """A store of this name as a parameter: marked, and left out where its library is not installed.
 
-    ``url`` is a store's, or the name of the fixture that serves one.
+    ``url`` is a store's, or the name of the fixture that serves one; ``place`` tells one of a store's places.
     """
     absent = pytest.mark.skipif(
         find_spec(library) is None, reason=f"{library} is not installed: `make test-all` does it"
     )
-    return pytest.param(url, id=name, marks=[pytest.mark.store(name), absent])
+    return pytest.param(url, id=f"{name}{place}", marks=[pytest.mark.store(name), absent])
 
 
 ENGINES = [
@@ -57,7 +57,26 @@ ENGINES = [
     engine("weaviate", "weaviate", "weaviate_url"),
     engine("elasticsearch", "elasticsearch", "elasticsearch_url"),
     engine("opensearch", "opensearchpy", "opensearch_url"),
+    engine("lancedb", "moto", "bucket_url", " in a bucket"),
 ]
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[Any]:
+    """An S3 server with a bucket."""
+    from regen.testing.s3_server import S3Server
+
+    with S3Server() as server:
+        server.make_bucket("vectors")
+        yield server
+
+
+@pytest.fixture
+def bucket_url(s3_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """LanceDB in a bucket, under a prefix of the test's own."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return str(s3_server.url(f"vectors{tmp_path}"))
 
 
 @pytest.fixture
@@ -209,7 +228,8 @@ def test_every_step_of_a_write_may_fail(place: Place) -> None:
     """A store that fails before or after it has written leaves nothing behind that the next sync does not heal."""
     index = place.index()
     index.sync()
-    for at, moment in enumerate(("before store.upsert", "after store.upsert", "after store.delete")):
+    write = "insert" if isinstance(index._store, InsertStore) else "upsert"
+    for at, moment in enumerate((f"before store.{write}", f"after store.{write}", "after store.delete")):
         steps = Steps(FailAt(moment, StoreError("the connection was dropped")))
         whole = index._stores.configured
         index._stores.configured = steps.wrap(whole, "store")
@@ -328,6 +348,16 @@ def filled_weaviate(index: Index, ids: list[str], texts: list[str], vectors: Vec
     index._store._connection.call("*", fill)  # type: ignore[attr-defined]
 
 
+def filled_lancedb(index: Index, ids: list[str], texts: list[str], vectors: Vectors) -> None:
+    """A table as LanceDB's own client makes it."""
+    rows = zip(ids, texts, vectors, strict=True)
+    made = [
+        {"id": f"row-{at}", "text": text, "vector": one, "name": name, "lang": "en"}
+        for at, (name, text, one) in enumerate(rows)
+    ]
+    index._store._database.create_table("theirs", made)  # type: ignore[attr-defined]
+
+
 FILLED: dict[str, Callable[[Index, list[str], list[str], Vectors], None]] = {
     "qdrant": filled_qdrant,
     "chroma": filled_chroma,
@@ -336,6 +366,7 @@ FILLED: dict[str, Callable[[Index, list[str], list[str], Vectors], None]] = {
     "weaviate": filled_weaviate,
     "elasticsearch": filled_elasticsearch,
     "opensearch": filled_opensearch,
+    "s3": filled_lancedb,
 }
 
 

@@ -48,7 +48,7 @@ def adopt(
         if not isinstance(opened, AdoptableStore):
             raise ConfigError(
                 f"foreign collections of {where} cannot be read",
-                hint="adopt works with lancedb, postgresql, qdrant, chroma and milvus",
+                hint="adopt works with every store of regen's but memory://",
             )
         own = {item.collection for item in writer.current()} if ours else set()
         chosen = choose(opened, collection, own, where)

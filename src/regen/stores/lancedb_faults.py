@@ -20,11 +20,11 @@ _FULL: Final = re.compile(r"No space left|StorageFull|os error 28|quota exceeded
 _DENIED: Final = re.compile(r"Permission denied|Read-only file system|os error 13|os error 30", re.IGNORECASE)
 _NO_FOLDER: Final = re.compile(r"File exists|Not a directory|os error 17|os error 20", re.IGNORECASE)
 _REFUSED: Final = re.compile(
-    r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|ExpiredToken|status: 40[13]|Failed to get AWS credentials"
-    r"|TokenRequest|no storage account configured"
+    r"InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|ExpiredToken|status(?: code)?: 40[13]"
+    r"|Failed to get AWS credentials|TokenRequest|no storage account configured"
 )
 _NO_BUCKET: Final = re.compile(r"NoSuchBucket|ContainerNotFound|The specified bucket does not exist")
-_AWAY: Final = re.compile(r"RetryError|kind: Connect|kind: Timeout|dns error|SlowDown")
+_AWAY: Final = re.compile(r"RetryError|after \d+ retries|error sending request|dns error|SlowDown")
 _ANSWER: Final = re.compile(r"<Code>(\w+)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
 _CAUSE: Final = re.compile(r'(?:message|body): (?:Some\()?"([^"]+)"')
 _ATTEMPTS: Final = 12

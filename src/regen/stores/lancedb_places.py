@@ -83,7 +83,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """What an object store is told: options in the URL, and those whose values only the environment may hold."""
+    """What an object store is told: options in the URL, and those whose values only the environment may hold.
+
+    They have the engine's full names: by a shorter one, a variable of the environment would go before the URL.
+    """
 
     plain: Mapping[str, str]
     secret: Mapping[str, str]
@@ -92,18 +95,20 @@ class _Product:
 
 _PRODUCTS: Final = {
     "s3": _Product(
-        {"endpoint": "endpoint", "region": "region", "timeout": "timeout"},
+        {"endpoint": "aws_endpoint", "region": "aws_region", "timeout": "timeout"},
         {
-            "access_key_env": "access_key_id",
-            "secret_key_env": "secret_access_key",
-            "session_token_env": "session_token",
+            "access_key_env": "aws_access_key_id",
+            "secret_key_env": "aws_secret_access_key",
+            "session_token_env": "aws_session_token",
         },
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     ),
-    "gs": _Product({"service_account": "service_account", "timeout": "timeout"}, {}, "GOOGLE_APPLICATION_CREDENTIALS"),
+    "gs": _Product(
+        {"service_account": "google_service_account", "timeout": "timeout"}, {}, "GOOGLE_APPLICATION_CREDENTIALS"
+    ),
     "az": _Product(
-        {"account": "account_name", "endpoint": "endpoint", "timeout": "timeout"},
-        {"account_key_env": "account_key"},
+        {"account": "azure_storage_account_name", "endpoint": "azure_storage_endpoint", "timeout": "timeout"},
+        {"account_key_env": "azure_storage_account_key"},
         "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
     ),
 }
@@ -132,7 +137,7 @@ def _bucket(scheme: str, rest: str) -> Place:
             hint=f"options: {known}; credentials are read from {product.usual}, never from the URL",
         )
     options = {product.plain[name]: value for name, value in given.items() if name in product.plain}
-    if options.get("endpoint", "").startswith("http://"):
+    if given.get("endpoint", "").startswith("http://"):
         options["allow_http"] = "true"
     if "timeout" in options:
         options["timeout"] = f"{options['timeout'].removesuffix('s')}s"

@@ -38,6 +38,14 @@ SKEW_SECONDS: Final = 5.0
 """By how much a host's clock may differ from the catalog's: a lease outlasts it by far."""
 
 
+def clock_skew(before: float, there: float, after: float) -> float:
+    """By how many seconds another clock, read between two readings of ours, is ahead for certain; 0.0 if in between.
+
+    An answer may take long, for a server that is restarted meanwhile most of all, and that says nothing of its clock.
+    """
+    return min(0.0, there - before) or max(0.0, there - after)
+
+
 class HeartBeat:
     """Tells the catalog every few seconds that this worker lives, and compares the clocks."""
 
@@ -53,7 +61,7 @@ class HeartBeat:
         """Tell it now. Raises ConfigError when the clocks differ too much."""
         before = time.time()
         there = self._writer.catalog.beat(replace(self.record, seen_at=before))
-        skew = there - (before + time.time()) / 2
+        skew = clock_skew(before, there, time.time())
         if abs(skew) > SKEW_SECONDS:
             raise ConfigError(
                 f"this host's clock is {abs(skew):.0f} s {'behind' if skew > 0 else 'ahead of'} the catalog's",

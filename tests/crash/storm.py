@@ -85,7 +85,6 @@ class Storm:
         for actor in self.actors.values():
             actor.kill()
             actor.join()
-        self.proxy.close()
         return self.settle()
 
     def start(self, name: str) -> None:
@@ -173,8 +172,8 @@ class Storm:
     # ── the end ──
 
     def settle(self) -> dict[str, Any]:
-        """Bring everything in step, and compare."""
-        with open_index(self.direct, self.root, source={"kind": "files", "path": "files", "glob": "*.txt"}) as index:
+        """Bring everything in step, where the actors know it to lie, and compare."""
+        with open_index(self.url, self.root, source={"kind": "files", "path": "files", "glob": "*.txt"}) as index:
             index.sync(allow_mass_delete=True)
             changes = changes_of(self.root)
             documents = self._documents(index, changes)
@@ -191,6 +190,7 @@ class Storm:
             searches, hits, wrong = judge.searches(self.root)
             self.wrong += wrong
             switches = len(judge.switches)
+        self.proxy.close()
         self.server.stop()
         errors = Counter(line["error"] for name in ACTORS for line in read_notes(self.root / f"notes-{name}")
                          if "error" in line)  # fmt: skip

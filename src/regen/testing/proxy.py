@@ -102,6 +102,9 @@ class Proxy:
 
     def close(self) -> None:
         """Listen no more, and end all connections."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # else who waits in accept would be given one more
+        self._thread.join()
         self._listener.close()
         self.hangs_until = 0.0
         self.cut()

@@ -26,12 +26,14 @@ from regen.ports.workers import WorkerRecord
 if TYPE_CHECKING:
     from regen.engine.writing import OnProgress, WriteSide
 
-RANGE_SECONDS: Final = 2.0
+RANGE_SECONDS: Final = 4.0
 FIRST_RANGE: Final = 64
 FEWEST: Final = 16
-BATCHES: Final = 4
-"""A range is done in about so many batches, which overlap."""
+BATCHES: Final = 8
+"""A range is done in about so many batches, which overlap: it begins and ends with a time in which the model waits."""
 RANGES_AHEAD: Final = 64
+FIRST_AHEAD: Final = 8
+"""Few, while it is not known how many documents a range should have."""
 WAIT_SECONDS: Final = 0.1
 """For ranges that others hold."""
 
@@ -79,7 +81,8 @@ class Claimant:
         catalog, number, whole = self.writer.catalog, generation.number, self.writer.right(generation)
         found = self._take(number, whole, [])
         if found is None:
-            laid = catalog.lay_out(number, whole, size=self._size(number), count=RANGES_AHEAD, upto=upto)
+            ahead = RANGES_AHEAD if number in self._rates else FIRST_AHEAD
+            laid = catalog.lay_out(number, whole, size=self._size(number), count=ahead, upto=upto)
             dead = [] if not laid.held else _dead(catalog, number, whole)
             if laid.free or dead:
                 found = self._take(number, whole, dead)

@@ -141,6 +141,17 @@ def _edit(large: Large) -> None:
     large.catalog.log("files", edited, content_keys=(), at=3.0)
 
 
+def _claim(large: Large) -> None:
+    """What a worker asks for before it may embed: ranges laid out, one of them claimed, its texts reserved."""
+    catalog = large.catalog
+    catalog.lay_out(_SECOND, "whole", size=10, count=4)
+    held = catalog.claim_range(_SECOND, "whole", "host:1:worker", at=5.0, seconds=1.0)
+    assert held is not None
+    catalog.reserve_texts(held, [7919 * key for key in range(1, 50)], at=5.0)
+    catalog.abandon_writes(_SECOND, held, at=5.0)
+    catalog.release(held)
+
+
 def _collect(large: Large) -> None:
     """Read garbage and clear it."""
     large.catalog.clear_garbage([item.id for item in large.catalog.garbage(_FIRST)])
@@ -155,6 +166,7 @@ HOT: Final[dict[str, Callable[[Large], object]]] = {
     "behind, one that follows": lambda large: _behind(large, large.count - BEHIND),
     "behind, changed access first": lambda large: _behind(large, large.count - BEHIND, lane=0),
     "behind, one that is filled": lambda large: _behind(large, large.count // 2, _SECOND),
+    "lay out and claim a range": _claim,
     "holders": lambda large: large.catalog.holders(_FIRST, [7919 * key for key in range(1, 50)]),
     "placed": lambda large: large.catalog.placed(_FIRST, large.ids(50)),
     "begin and commit a write": _swap,

@@ -104,8 +104,8 @@ class Proxy:
         """Listen no more, and end all connections."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # else who waits in accept would be given one more
-        self._thread.join()
         self._listener.close()
+        self._thread.join(1.0)
         self.hangs_until = 0.0
         self.cut()
 

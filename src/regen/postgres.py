@@ -7,7 +7,9 @@ PostgreSQL's text type holds every character but NUL, and documents may hold it.
 from __future__ import annotations
 
 import select
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -29,6 +31,16 @@ _PATIENCE: Final = {
     "tcp_user_timeout": "40000",
 }
 """Within 40 seconds it is found out that a server's machine, or the network to it, is gone; else it takes hours."""
+STANDSTILL_SECONDS: Final = 20
+"""A process that stands still for so long within a transaction loses it. Less than a lease: who takes over can write.
+
+No transaction of ours waits for anything but the database, so only a process that is frozen stands still in one.
+"""
+_STANDSTILL: Final = "idle_in_transaction_session_timeout"
+_BOUNDED: Final = "SELECT set_config({name}, {value}, false) WHERE current_setting({name}) = '0'"
+"""Where a database, a user or the URL's ``options`` say how long, it is as they say."""
+AT_LEISURE: Final = f"SET LOCAL {_STANDSTILL} = 0"
+"""Lets one transaction stand still: it locks nothing that others wait for, and goes at the pace of something else."""
 _NUL, _MARK = "\0", "\1"
 _MARK_BYTE: Final = b"\1"
 
@@ -70,8 +82,13 @@ class Address:
         query = urlencode(_PATIENCE | options, quote_via=quote)
         return cls(url, schema, urlunsplit(("postgresql", parts.netloc, parts.path, query, "")))
 
-    def connect(self, *, path: tuple[str, ...] = (), autocommit: bool = False) -> psycopg.Connection[Any]:
-        """A connection whose names are those of the schema, then those of the schemas of ``path``."""
+    def connect(
+        self, *, path: tuple[str, ...] = (), autocommit: bool = False, bounds: Mapping[str, str] = MappingProxyType({})
+    ) -> psycopg.Connection[Any]:
+        """A connection whose names are those of the schema, then those of the schemas of ``path``.
+
+        ``bounds`` are further settings that hold where nobody else has bounded what they bound.
+        """
         connection = psycopg.connect(self._target, autocommit=True, application_name="regen")
         try:
             connection.adapters.register_dumper(str, _BinaryDumper)
@@ -80,7 +97,9 @@ class Address:
                 connection.adapters.register_loader(name, _Loader)
                 connection.adapters.register_loader(name, _BinaryLoader)
             names = sql.SQL(", ").join(map(sql.Identifier, (self.schema, *path)))
-            connection.execute(sql.SQL("SET search_path TO {}").format(names))
+            settings = {_STANDSTILL: f"{STANDSTILL_SECONDS}s"} | dict(bounds)
+            bounded = [sql.SQL(_BOUNDED).format(name=name, value=value) for name, value in settings.items()]
+            connection.execute(sql.SQL("; ").join([sql.SQL("SET search_path TO {}").format(names), *bounded]))
             connection.autocommit = autocommit
         except BaseException:
             connection.close()

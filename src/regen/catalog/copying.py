@@ -42,6 +42,8 @@ def copy_catalog(
     """
     tables = [table for table in schema.metadata.sorted_tables if table.name not in _EPHEMERAL]
     with origin.reading() as reading, target.writing() as writing:
+        origin.at_leisure(reading)
+        target.at_leisure(writing)
         _refuse_full(writing, tables)
         copied = [_copy(reading, writing, table, progress) for table in tables]
         for wanted in copied:

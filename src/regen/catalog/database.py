@@ -74,6 +74,12 @@ class Database:
         Nothing to do where every writer waits for every other: that is SQLite, and the default.
         """
 
+    def at_leisure(self, connection: Connection) -> None:
+        """Let a transaction go at the pace of something else than this database.
+
+        Nothing to do where the database ends no transaction that stands still: that is SQLite, and the default.
+        """
+
 
 def allocate(connection: Connection, name: str, count: int) -> int:
     """Take ``count`` numbers of a counter; returns the first. Serialises writers of that counter on any database."""
@@ -84,8 +90,12 @@ def allocate(connection: Connection, name: str, count: int) -> int:
     return int(taken) - count + 1
 
 
-COLLIDED: Final = frozenset({"40001", "40P01", "55P03"})
-"""PostgreSQL's codes: serialisation failure, deadlock, lock not available."""
+COLLIDED: Final = frozenset({"40001", "40P01"})
+"""PostgreSQL's codes: serialisation failure, deadlock."""
+LOCKED: Final = "55P03"
+"""Its code for: the lock could not be had within ``lock_timeout``."""
+_STOOD_STILL: Final = "25P03"
+"""Its code for: a transaction was idle for too long."""
 
 
 def rows(connection: Connection, statement: Select[Any]) -> list[Any]:
@@ -108,16 +118,34 @@ def translated() -> Iterator[None]:
 
 def unreachable(told: object) -> CatalogUnreachable:
     """The error for a server that does not answer (any more)."""
+    if getattr(told, "sqlstate", None) == _STOOD_STILL:
+        return CatalogUnreachable(
+            "this process stood still in the middle of a transaction, which the catalog's server therefore took back",
+            hint="run the same command again: nothing that is indexed was lost. A machine that sleeps or swaps does "
+            "that; `?options=-c idle_in_transaction_session_timeout=…` in catalog.url allows for longer",
+        )
     return CatalogUnreachable(
         f"the connection to the catalog's server was lost: {str(told).strip()}",
         hint="run the same command again when the server answers; nothing that is indexed was lost",
     )
 
 
+def locked(told: object) -> CatalogBusy:
+    """The error for a lock that somebody does not give back."""
+    return CatalogBusy(
+        f"the catalog's tables or rows are locked, and not by regen, which gives its locks back: {str(told).strip()}",
+        hint="`SELECT pid, state, query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'` shows whose "
+        "transaction is not over; end it and run the same command again",
+    )
+
+
 def _explain(error: OperationalError) -> CatalogError:
     text = str(error.orig).strip()
-    if getattr(error.orig, "sqlstate", None) in COLLIDED:
+    state = getattr(error.orig, "sqlstate", None)
+    if state in COLLIDED:
         return Collision.of(text)
+    if state == LOCKED:
+        return locked(text)
     if "locked" in text or "busy" in text:
         return CatalogBusy(
             f"the catalog is locked by another process: {text}", hint="wait until the other regen command has finished"
@@ -128,7 +156,7 @@ def _explain(error: OperationalError) -> CatalogError:
             hint="free some disk space and run the same command again; nothing that is indexed was lost",
         )
     if error.connection_invalidated or "connection" in text:
-        return unreachable(text)
+        return unreachable(error.orig)
     if "readonly" in text or "unable to open" in text:
         return CatalogError(
             f"the catalog cannot be opened for writing: {text}", hint="check the path and its permissions"

@@ -3,7 +3,8 @@
 Searches read one moment (repeatable read, read-only: they wait for nobody and cannot fail). Writers run at read
 committed; those that decide by what they read first take turns on a row of ``counters``, and who writes under a lease
 holds its row, so that it cannot be taken over in between. A deadlock or a failed serialisation takes a transaction
-back as a whole: it is run again.
+back as a whole: it is run again. A process that stands still in a transaction is put out of it by the server, so that
+it keeps no lock for longer than a lease lasts; when it goes on, it finds the connection gone and runs the call again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from inspect import getmembers, isfunction, isgeneratorfunction
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,16 +26,30 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from regen.catalog import schema
 from regen.catalog.catalog import SqlCatalog
-from regen.catalog.database import COLLIDED, Collision, Database, allocate, translated, unreachable
+from regen.catalog.database import (
+    COLLIDED,
+    LOCKED,
+    Collision,
+    Database,
+    allocate,
+    locked,
+    translated,
+    unreachable,
+)
 from regen.catalog.migrate import migrate, verify
 from regen.errors import CatalogError, CatalogUnreachable
-from regen.postgres import IDENTITY, Address, hung_up
+from regen.postgres import AT_LEISURE, IDENTITY, Address, hung_up
 
 T = TypeVar("T")
 
 WAIT_SECONDS: Final = 30.0
 ATTEMPTS: Final = 10
 _OLDEST: Final = 140_000
+LOCK_SECONDS: Final = 60
+"""Nobody of ours keeps a lock for so long, see ``STANDSTILL_SECONDS``; somebody else may, and then we say so."""
+_ENDED: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
+"""PostgreSQL's codes for: I end this connection."""
+_BROKEN: Final = "another command is already in progress"
 _LOCK: Final = 0x7265_6765_6E  # "regen": who migrates takes this lock first
 
 
@@ -63,13 +78,14 @@ def make_engine(address: Address) -> Engine:
     """An SQLAlchemy engine on the schema of an address."""
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=address.connect,
+        creator=partial(address.connect, bounds={"lock_timeout": f"{LOCK_SECONDS}s"}),
         use_native_hstore=False,
         pool_size=8,
         max_overflow=24,
         pool_timeout=WAIT_SECONDS,
     )
     event.listen(engine, "checkout", _refuse_dead)
+    event.listen(engine, "handle_error", _note_ended)
     return engine
 
 
@@ -150,6 +166,10 @@ class PostgresCatalog(SqlCatalog):
         """Lock the counter's row until the transaction ends."""
         connection.execute(_HOLD, {"counter": counter})
 
+    def at_leisure(self, connection: Connection) -> None:
+        """Let this transaction stand still."""
+        connection.execute(text(AT_LEISURE))
+
     def database(self) -> str:
         """Which database of which server this is, and as which user."""
         if not self._database:
@@ -170,6 +190,8 @@ class PostgresCatalog(SqlCatalog):
             try:
                 return work(connection.connection.driver_connection)
             except psycopg.Error as error:  # the store's, which leaves it to us to run the transaction again
+                if error.sqlstate == LOCKED:
+                    raise locked(error) from error
                 raise (Collision.of(error) if error.sqlstate in COLLIDED else unreachable(error)) from error
             finally:
                 self._thread.joined = None
@@ -190,6 +212,16 @@ def _refuse_dead(raw: Any, _record: Any, _proxy: Any) -> None:
     """Notice a server that was restarted before a statement fails by it, and without asking it."""
     if hung_up(raw):
         raise DisconnectionError
+
+
+def _note_ended(context: Any) -> None:
+    """Take a connection that its server has ended for lost, though the driver has not noticed yet.
+
+    Else the transaction would be rolled back on it, and that, not what had happened, would be what is raised.
+    """
+    error = context.original_exception
+    if getattr(error, "sqlstate", None) in _ENDED or _BROKEN in str(error):
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False  # the others are asked one by one
 
 
 _counters = schema.counters.c
@@ -220,7 +252,9 @@ def _refuse_old(engine: Engine) -> None:
 
 
 def _prepare(connection: Connection, name: str) -> None:
-    """One process migrates, the others wait and find it done."""
+    """One process migrates, the others wait, however long it takes, and find it done."""
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text(AT_LEISURE))
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     raw: Any = connection.connection.driver_connection
     raw.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))

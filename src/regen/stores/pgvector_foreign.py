@@ -11,6 +11,7 @@ import psycopg
 
 from regen.errors import ConfigError, StoreError
 from regen.ports import ForeignColumns, ForeignRows
+from regen.postgres import AT_LEISURE
 from regen.stores.pgvector_vectors import decoded
 
 _IDS: Final = ("id", "_id", "doc_id", "document_id", "uuid", "key")
@@ -52,6 +53,7 @@ def foreign_rows(
     half = "::vector" if kinds[vector] == "halfvec" else ""
     statement = f"SELECT vector_send({_quoted(vector)}{half}), {listed} FROM {table}"  # noqa: S608 - quoted names
     with connection.transaction(), connection.cursor("foreign", binary=False) as cursor:
+        connection.execute(AT_LEISURE.encode())  # each page is taken over before the next one is asked for
         cursor.execute(statement.encode())
         while page := cursor.fetchmany(batch):
             yield _page(name, page, kept)

@@ -61,12 +61,19 @@ class Observer:
         try:
             with connection.transaction():
                 rows = connection.execute(sql.SQL("SELECT id FROM {}").format(table)).fetchall()
-        except psycopg.errors.UndefinedTable:
-            rows = []  # not made yet
+        except psycopg.errors.UndefinedTable:  # not made yet; or given up since: no snapshot keeps a dropped table
+            if not self._is_current(number):
+                return []
+            rows = []
         held = {row[0] for row in rows}
         return [
             f"generation {number}: {len(held - named)} points without, {len(named - held)} placed without points"
         ] * (held != named)
+
+    def _is_current(self, number: int) -> bool:
+        """Whether a generation has not been given up by now: that is committed before its collection is dropped."""
+        with self.moment() as connection:
+            return number in {row[0] for row in connection.execute(_CURRENT).fetchall()}
 
     def left(self) -> dict[str, int]:
         """How many intents and how much garbage there is to collect."""

@@ -32,7 +32,7 @@ FEWEST: Final = 16
 BATCHES: Final = 8
 """A range is done in about so many batches, which overlap: it begins and ends with a time in which the model waits."""
 RANGES_AHEAD: Final = 64
-FIRST_AHEAD: Final = 8
+FIRST_AHEAD: Final = 2
 """Few, while it is not known how many documents a range should have."""
 WAIT_SECONDS: Final = 0.1
 """For ranges that others hold."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,8 +10,6 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
-from regen.errors import MissingExtra
-from regen.registry import make_store
 from regen.testing.elastic_server import SearchServer
 
 ACCEPT = {"accept": "application/json"}
@@ -211,14 +208,3 @@ def test_what_opensearch_refuses(opensearch: OpenSearch) -> None:
         assert raised.value.status_code == 400
     answer = opensearch.bulk(index="books", body=[{"index": {"_id": "1"}}, {"v": [1.0]}])
     assert "dimension mismatch" in answer["items"][0]["index"]["error"]["reason"]
-
-
-@pytest.mark.parametrize(("scheme", "library"), [("elasticsearch", "elasticsearch"), ("opensearch", "opensearchpy")])
-def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, scheme: str, library: str) -> None:
-    """The error is the command that installs it."""
-    for name in [name for name in sys.modules if name.startswith(f"regen.stores.{scheme}")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingExtra) as raised:
-        make_store(f"{scheme}://host", ".")
-    assert raised.value.hint == f"pip install 'regen[{scheme}]'"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from pinecone import Index
 from pinecone.errors import ApiError
 from tests.conformance.servers import emptied
 
-from regen.errors import ConfigError, MissingExtra, StoreError, StoreUnreachable
+from regen.errors import ConfigError, StoreError, StoreUnreachable
 from regen.ports import CollectionSpec, ForeignColumns, Store, Vector
-from regen.registry import make_store
 from regen.stores.pinecone import PineconeStore
 from regen.stores.pinecone_connection import Address
 from regen.testing.local_server import Fault, HangUp, Refuse, Throttle
@@ -328,33 +326,12 @@ def test_throttling_without_end(store: PineconeStore, server: PineconeServer, mo
     assert raised.value.retryable
 
 
-def test_a_refused_key(server: PineconeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the variable that the key came from, and never the key."""
-    monkeypatch.setenv("OTHER_KEY", "not-the-key")
-    store = PineconeStore.from_url(server.url("tests") + "&api_key_env=OTHER_KEY")
-    with pytest.raises(StoreError, match=r"refuses the credentials(.|\n)*OTHER_KEY") as raised:
-        store.collections()
-    assert "not-the-key" not in str(raised.value)
-    store.close()
-
-
 def test_no_key(server: PineconeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key nothing is asked, and the error names the variable."""
     monkeypatch.delenv("PINECONE_API_KEY")
     with pytest.raises(ConfigError, match="PINECONE_API_KEY"):
         PineconeStore.from_url(server.url("tests")).collections()
     assert server.requests == []
-
-
-def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address where nobody listens is an error that can be tried again."""
-    with PineconeServer() as server:
-        url = server.url("tests")
-    monkeypatch.setattr("pinecone._internal.http_client._retry_sleep", lambda _: None)
-    store = PineconeStore.from_url(url)
-    with pytest.raises(StoreUnreachable, match="cannot be reached"):
-        store.collections()
-    store.close()
 
 
 def raw(index: Index, vector: Any) -> None:
@@ -387,15 +364,6 @@ def test_the_server_refuses_what_pinecone_refuses(store: PineconeStore) -> None:
         with pytest.raises(ApiError) as raised:
             call()
         assert raised.value.status_code == 400
-
-
-def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Pinecone's client the error gives the command that installs it."""
-    for name in [one for one in sys.modules if one.startswith(("pinecone", "regen.stores.pinecone"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "pinecone", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'regen\[pinecone\]'"):
-        make_store("pinecone://handbook", ".")
 
 
 # ── URLs ──

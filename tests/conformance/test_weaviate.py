@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter as Condition
 from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateQueryError
 
-from regen.errors import ConfigError, MissingExtra, StoreError, StoreUnreachable
+from regen.errors import ConfigError, StoreError, StoreUnreachable
 from regen.ports import CollectionSpec, ForeignColumns, Store, Vector
-from regen.registry import make_store
 from regen.stores.weaviate import WeaviateStore
 from regen.stores.weaviate_connection import address_of
 from regen.testing.local_server import Fault, HangUp, Refuse, Throttle
@@ -392,15 +390,6 @@ def test_the_server_refuses_what_weaviate_refuses(store: WeaviateStore) -> None:
         ]
     )
     assert sorted(written.errors) == [1, 2, 3]
-
-
-def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Weaviate's client the error gives the command that installs it."""
-    for name in [one for one in sys.modules if one.startswith(("weaviate", "regen.stores.weaviate"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "weaviate", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'regen\[weaviate\]'"):
-        make_store("weaviate://host", ".")
 
 
 # ── URLs ──

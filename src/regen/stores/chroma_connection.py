@@ -115,12 +115,12 @@ def _sessions(client: Any) -> list[httpx.Client]:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status behind an error: the client turns some into bare exceptions."""
+    """The HTTP status behind an error: the client turns some into others that say nothing of it."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code
-    if type(error) is Exception and error.__context__ is not None:
-        return _status(error.__context__)
-    return error.code() if isinstance(error, ChromaError) else None
+    if isinstance(error, ChromaError):
+        return int(error.code())
+    return None if error.__context__ is None else _status(error.__context__)
 
 
 def _passing(error: Exception) -> bool:

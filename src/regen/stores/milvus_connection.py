@@ -112,6 +112,16 @@ def _passing(error: Exception) -> bool:
     return isinstance(error, MilvusException) and _BUSY.search(str(error)) is not None
 
 
+def _is_refused(error: BaseException) -> bool:
+    """Whether it was who asked that stood in the way: at first pymilvus only says that it could not connect."""
+    code: Any = getattr(error, "code", None)
+    if isinstance(error, grpc.RpcError) and callable(code):
+        return code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+    if error.__context__ is not None:
+        return _is_refused(error.__context__)
+    return _BUSY.search(str(error)) is None and _DENIED.search(str(error)) is not None
+
+
 @contextmanager
 def named(collection: str, where: str) -> Iterator[None]:
     """Turn what pymilvus raises into StoreError or CollectionMissing."""
@@ -145,6 +155,11 @@ def translated(error: Exception, collection: str, where: str) -> StoreError:
             hint="another process has it open (milvus-lite is for one at a time), or the folder cannot be written; "
             "`milvus-lite server` or a Milvus serves several processes: milvus://host",
         )
+    if _is_refused(error):
+        return StoreError(
+            f"Milvus at {where} refuses the credentials: {text}",
+            hint=f"put user:password, or a token, into {MILVUS.key_variable}, or name its variable: ?api_key_env=NAME",
+        )
     if isinstance(error, grpc.RpcError) or "connect" in text.lower():
         return StoreUnreachable(
             f"Milvus at {where} cannot be reached: {text}",
@@ -154,10 +169,5 @@ def translated(error: Exception, collection: str, where: str) -> StoreError:
         return StoreUnreachable(
             f"Milvus at {where} is busy and stayed so (collection {collection!r}): {text}",
             hint="nothing acknowledged is lost; run again later, or lower limits.concurrency",
-        )
-    if _DENIED.search(text):
-        return StoreError(
-            f"Milvus at {where} refuses the credentials: {text}",
-            hint=f"put user:password, or a token, into {MILVUS.key_variable}, or name its variable: ?api_key_env=NAME",
         )
     return StoreError(f"Milvus failed on collection {collection!r} in {where}: {text}")

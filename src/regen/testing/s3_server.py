@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Final
 from urllib.request import Request, urlopen
 
@@ -96,7 +96,8 @@ def _serve() -> None:
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=handling)
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
-    server.serve_forever()
+    Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()  # ends with whoever started us, however that ended
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
@@ -29,6 +29,12 @@ _ROWS_AT_ONCE: Final = (512, 64)
 """New rows of one statement of SQLite's. Few sizes, so that the driver's cache holds each table's statements."""
 _PARAMETERS_AT_ONCE: Final = 30_000
 """SQLite takes 32,766, since 3.32."""
+
+
+def _postgresql() -> Any:
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - forty modules, which a catalog in SQLite never needs
+
+    return postgresql
 
 
 class _Bulk:
@@ -84,7 +90,7 @@ class _Bulk:
         return f"unnest({arrays}) AS new({', '.join(map(_quoted, self.columns))})"
 
     def _type(self, name: str) -> str:
-        return self.table.c[name].type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+        return self.table.c[name].type.compile(dialect=_postgresql().dialect())
 
 
 class _Inserting(_Bulk):
@@ -142,12 +148,12 @@ class Merging(_Inserting):
 
     @cached_property
     def _set_based(self) -> str:
-        adding = postgresql.insert(self.table)
+        adding = _postgresql().insert(self.table)
         if self._merge is None:
             told = adding.on_conflict_do_nothing()
         else:
             told = adding.on_conflict_do_update(index_elements=self._key, set_=dict(self._merge(adding.excluded)))
-        compiled = str(told.compile(dialect=postgresql.dialect(), column_keys=self._keys))  # type: ignore[no-untyped-call]
+        compiled = str(told.compile(dialect=_postgresql().dialect(), column_keys=self._keys))
         conflict = compiled[compiled.index(" ON CONFLICT") :]
         columns = ", ".join(map(_quoted, self.columns))
         return f"INSERT INTO {self.table.name} ({columns}) SELECT {columns} FROM {self._new}{conflict}"  # noqa: S608 - names of our own schema
@@ -186,7 +192,7 @@ class Removing(_Bulk):
 
 def copy_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Add rows to a table of PostgreSQL by COPY, the quickest way there is."""
-    kinds = [table.c[name].type.compile(dialect=postgresql.dialect()).lower() for name in columns]  # type: ignore[no-untyped-call]
+    kinds = [table.c[name].type.compile(dialect=_postgresql().dialect()).lower() for name in columns]
     names = ", ".join(map(_quoted, columns))
     raw: Any = connection.connection.driver_connection
     try:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, BindParameter, Dialect, LargeBinary, Text, TypeDecorator, bindparam
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import ARRAY, BigInteger, BindParameter, Dialect, LargeBinary, Text, TypeDecorator, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
@@ -32,7 +31,7 @@ class Listed(TypeDecorator[Any]):
         """The type that the database has for it."""
         if dialect.name != "postgresql":
             return dialect.type_descriptor(Text())
-        return dialect.type_descriptor(postgresql.ARRAY(BigInteger() if self.integers else Text()))
+        return dialect.type_descriptor(ARRAY(BigInteger() if self.integers else Text()))
 
     def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
         """The value that the driver is handed."""

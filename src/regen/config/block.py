@@ -21,7 +21,7 @@ Name = Annotated[str, Field(min_length=1)]
 class Block(BaseModel):
     """One block of regen.yaml: frozen, strict about types, closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)

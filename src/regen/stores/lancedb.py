@@ -11,7 +11,7 @@ that must not find its version there (docs/adr/0018).
 
 from __future__ import annotations
 
-from regen.stores.lancedb_lean import put_off
+from regen.stores.lancedb_lean import put_off, without_checks
 from regen.stores.layouts import check_made
 
 put_off()
@@ -25,8 +25,11 @@ from threading import Lock
 from typing import Final
 
 import pyarrow as pa
-from lancedb.db import LanceDBConnection
-from lancedb.table import Table
+
+with without_checks():
+    import lancedb
+    from lancedb.db import LanceDBConnection
+    from lancedb.table import Table
 
 from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter

@@ -1,21 +1,28 @@
-"""LanceDB's import without the client of its cloud's namespaces: half of the time that importing it would take.
+"""LanceDB's import without the client of its cloud's namespaces, nor checks of its own methods: half of its time.
 
 LanceDB imports the package ``lance_namespace_urllib3_client`` for the names of some of its models. That package's own
 ``__init__`` also makes the whole client, hundreds of checked calls, which an embedded store never needs. Here the
 package stands in ``sys.modules`` with its parts importable and its ``__init__`` not run yet: it runs when somebody asks
 the package for a name.
+
+On Python 3.11 LanceDB lets the package ``overrides`` check of a hundred methods, by decompiling what surrounds each,
+that they override another one; from 3.12 on it does not, and here neither.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import RLock
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 CLIENT: Final = "lance_namespace_urllib3_client"
 _RUNNING: Final = RLock()
+Method = TypeVar("Method")
 
 
 class Unrun(ModuleType):
@@ -46,3 +53,23 @@ def put_off(package: str = CLIENT) -> None:
     module.__path__ = list(spec.submodule_search_locations)
     module.__package__ = package
     sys.modules[package] = module
+
+
+@contextmanager
+def without_checks() -> Iterator[None]:
+    """While this is entered, ``override`` of the package ``overrides`` only marks what it decorates."""
+    if sys.version_info >= (3, 12) or importlib.util.find_spec("overrides") is None:
+        yield
+        return
+    overrides: Any = importlib.import_module("overrides")
+    checks = overrides.override
+    overrides.override = _mark
+    try:
+        yield
+    finally:
+        overrides.override = checks
+
+
+def _mark(method: Method) -> Method:
+    method.__override__ = True  # type: ignore[attr-defined]  # what the classes' metaclass looks for
+    return method

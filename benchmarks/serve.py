@@ -27,6 +27,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from benchmarks.page import loop_seconds
+
 import regen
 
 CONFIG = """\
@@ -297,15 +299,6 @@ def told(name: str, seen: Seen, seconds: float) -> None:
     print(f"{name}: memory by sixths of the time, MB: {', '.join(f'{max(part):.0f}' for part in parts if part)}")
 
 
-def machine() -> float:
-    """Seconds that a fixed loop takes: 0.25 to 0.3 on an idle core of the machine that the figures are of."""
-    started = time.perf_counter()
-    total = 0
-    for number in range(5_000_000):
-        total += number
-    return time.perf_counter() - started
-
-
 def start_part(server: Server) -> None:
     """How long it takes from the process's start to an answered search."""
     took, cpu = [], []
@@ -371,7 +364,7 @@ def main() -> None:
         "load": lambda: load_part(server, given.seconds, given.chunks, kill=False),
         "kill": lambda: load_part(server, given.seconds / 2, given.chunks, kill=True),
     }
-    print(f"{given.chunks:,} chunks; a fixed loop takes {machine():.2f} s, load average {os.getloadavg()[0]:.1f}")
+    print(f"{given.chunks:,} chunks; a fixed loop takes {loop_seconds():.2f} s, load average {os.getloadavg()[0]:.1f}")
     for name, part in parts.items():
         if given.part in {None, name}:
             part()

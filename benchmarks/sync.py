@@ -1,9 +1,9 @@
 """Sync of 20,000 real documents beside the floor of the same machine in the same run: ratios, not absolute times.
 
-    python -m benchmarks.sync [--rounds 3] [--json FILE]
+    python -m benchmarks.sync [--rounds 3] [--store lancedb] [--peers] [--json FILE] [--write]
 
-The floor of a no-change sync is to hash everything and compare it with the hashes read from SQLite; of a first load, it
-is to embed everything and write it to LanceDB in batches of 1,000, with nothing else.
+What the floors are is told in ``benchmarks/floors.py``. On pgvector catalog and vectors are in one database, of a
+server that is started for it. ``--write`` puts the table into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -11,93 +11,44 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sqlite3
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
-import pyarrow as pa
-import xxhash
+from benchmarks.floors import Floor, LanceFloor, PgvectorFloor, detect
+from benchmarks.page import machine, put
 from benchmarks.peers import STEPS, measure_peers, missing_peers
-from benchmarks.workload import DIMENSIONS, ListSource, Meter, TrivialEmbedder, documents, load, median
+from benchmarks.workload import ListSource, Meter, TrivialEmbedder, documents, load, median
 from rich.console import Console
 from rich.table import Table
 
 from regen.core.recipe import Chunking
 from regen.index import Index
+from regen.testing.postgres_server import PostgresServer
 
 TARGETS = {"nothing changed": 2.0, "first load": 2.5, "search": 1.15}
+SECONDS = {"1 % edited": 0.3, "metadata of 10 %": 0.5}
 
 
-def floor_load(rows: list[dict[str, Any]], folder: Path) -> float:
-    """Seconds to embed all texts and write them to LanceDB."""
-    embedder = TrivialEmbedder()
-    started = time.perf_counter()
-    table = None
-    for start in range(0, len(rows), 1_000):
-        part = rows[start : start + 1_000]
-        vectors = embedder.embed_documents([row["text"] for row in part])
-        data = pa.table(
-            {
-                "id": [row["id"] for row in part],
-                "text": [row["text"] for row in part],
-                "version": [row["meta"]["version"] for row in part],
-                "section": [row["meta"]["section"] for row in part],
-                "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(vectors)), DIMENSIONS),
-            }
-        )
-        if table is None:
-            table = lancedb.connect(str(folder)).create_table("floor", data)
-        else:
-            table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
-    return time.perf_counter() - started
-
-
-def floor_detect(rows: list[dict[str, Any]], folder: Path) -> float:
-    """Seconds to hash every document and compare with the hashes that SQLite holds."""
-
-    def hashed(data: bytes) -> bytes:
-        digest: bytes = xxhash.xxh3_128_digest(data)
-        return digest
-
-    def canonical(row: dict[str, Any]) -> bytes:
-        text = f"{row['id']}\0{row['text']}\0{json.dumps(row['meta'], sort_keys=True)}"
-        return text.encode()
-
-    connection = sqlite3.connect(folder / "floor.db")
-    connection.execute("create table if not exists h (id text primary key, h blob) without rowid")
-    connection.executemany("insert or replace into h values (?, ?)", [(r["id"], hashed(canonical(r))) for r in rows])
-    connection.commit()
-    started = time.perf_counter()
-    old = dict(connection.execute("select id, h from h"))
-    new = {row["id"]: hashed(canonical(row)) for row in rows}
-    changed = [key for key, value in new.items() if old.get(key) != value]
-    gone = old.keys() - new.keys()
-    seconds = time.perf_counter() - started
-    assert not changed
-    assert not gone
-    return seconds
-
-
-def open_index(folder: Path, source: ListSource, embedder: TrivialEmbedder) -> Index:
+def open_index(folder: Path, floor: Floor, source: ListSource, embedder: TrivialEmbedder) -> Index:
     """An index as the peers are set up: one row a document."""
     return Index(
         embedder=embedder,
-        store="lancedb://vectors",
-        catalog="sqlite:///catalog.db",
+        store=floor.store,
+        catalog=floor.catalog,
         source=source,
         chunking=Chunking(kind="whole"),
         root=folder,
     )
 
 
-def measure(versions: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str, dict[str, float]]:
+def measure(versions: dict[str, list[dict[str, Any]]], folder: Path, floor: Floor) -> dict[str, dict[str, float]]:
     """One round: load, nothing, edit, metadata, in one process; each beside its floor."""
     source, embedder = ListSource(), TrivialEmbedder()
-    index = open_index(folder, source, embedder)
+    index = open_index(folder, floor, source, embedder)
     results: dict[str, dict[str, float]] = {}
     for name, version in (
         ("first load", "v1"),
@@ -111,27 +62,24 @@ def measure(versions: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str
             index.sync()
         results[name] = {"seconds": meter.seconds, "memory": meter.peak, "texts": embedder.texts - before}
     assert index.verify().consistent
-    results["search"] = measure_search(index, embedder, versions["v3"])
+    results["search"] = measure_search(index, floor, embedder, versions["v3"])
+    results["first load"]["floor"] = floor.load(versions["v1"], folder, index)
+    results["nothing changed"]["floor"] = detect(versions["v1"], folder)
     index.close()
-    results["first load"]["floor"] = floor_load(versions["v1"], folder / "floor")
-    results["nothing changed"]["floor"] = floor_detect(versions["v1"], folder)
     return results
 
 
 def measure_search(
-    index: Index, embedder: TrivialEmbedder, rows: list[dict[str, Any]], queries: int = 200
+    index: Index, floor: Floor, embedder: TrivialEmbedder, rows: list[dict[str, Any]], queries: int = 200
 ) -> dict[str, float]:
     """Median milliseconds of ``Index.search`` for a vector, beside the store's own call in turn."""
-    collection = index._writer.live_or_newest().collection  # noqa: SLF001 - the floor is the store below the facade
-    path = next(Path(index._root).glob("vectors/*.lance"))  # noqa: SLF001
-    table: Any = lancedb.connect(str(path.parent), read_consistency_interval=_ALWAYS).open_table(collection)
-    mine, bare, space = [], [], index.recipe.space
+    mine, bare, space, ask = [], [], index.recipe.space, floor.ask(index)
     for number in range(queries):
         vector = np.asarray(embedder.embed_query(rows[number * 37]["text"]), dtype=np.float32)
         started = time.perf_counter()
         index.search(vector, 10, space=space)
         middle = time.perf_counter()
-        table.search(vector).distance_type("cosine").limit(10).select(["id", "text", "doc_id", "_distance"]).to_list()
+        ask(vector)
         mine.append((middle - started) * 1e3)
         bare.append((time.perf_counter() - middle) * 1e3)
     return {"seconds": median(mine) / 1e3, "floor": median(bare) / 1e3, "texts": 0, "memory": 0}
@@ -140,21 +88,68 @@ def measure_search(
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--store", choices=("lancedb", "pgvector"), default="lancedb")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--peers", action="store_true", help="also run the peers that are installed (minutes)")
     arguments = parser.parse_args()
-    versions = {name: load(name) for name in ("v1", "v2", "v3")}
-    rounds = []
-    for _ in range(arguments.rounds):
-        folder = Path(tempfile.mkdtemp(prefix="regen-bench-"))
-        rounds.append(measure(versions, folder))
-        shutil.rmtree(folder)
+    versions, rounds = {name: load(name) for name in ("v1", "v2", "v3")}, []
+    told = f"{machine('lancedb', 'psycopg', 'numpy')}; medians of {arguments.rounds}."
+    with ExitStack() as stack:
+        server = stack.enter_context(PostgresServer()) if arguments.store == "pgvector" else None
+        for _ in range(arguments.rounds):
+            folder = Path(tempfile.mkdtemp(prefix="regen-bench-"))
+            floor: Floor = LanceFloor() if server is None else PgvectorFloor(stack.enter_context(server.database()))
+            rounds.append(measure(versions, folder, floor))
+            shutil.rmtree(folder)
     summary = {name: {key: median([r[name][key] for r in rounds]) for key in rounds[0][name]} for name in rounds[0]}
     show(summary)
     peers = measure_peers() if arguments.peers else {}
     show_peers(summary, peers)
     if arguments.json:
         arguments.json.write_text(json.dumps(summary, indent=2))
+    if arguments.write:
+        put(f"sync-{arguments.store}", "\n".join([told, "", *lines(summary), *peer_lines(summary, peers)]))
+
+
+def lines(summary: dict[str, dict[str, float]]) -> list[str]:
+    """A table for the page: what was measured, beside its floor and its target."""
+    made = ["| | seconds | floor | ratio | target | texts embedded |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, row in summary.items():
+        ratio = row["seconds"] / row["floor"] if "floor" in row else None
+        target, missed = _judged(name, row, ratio)
+        shown = "" if ratio is None else f"{ratio:.2f}"
+        floor = f"{row['floor']:.4g}" if "floor" in row else ""
+        texts = "" if name == "search" else f"{row['texts']:,.0f}"
+        seconds = f"{row['seconds']:.4g}"
+        made.append(f"| {name} | {seconds} | {floor} | {shown} | {target}{missed} | {texts} |")
+    return made
+
+
+def _judged(name: str, row: dict[str, float], ratio: float | None) -> tuple[str, str]:
+    """The target, and whether it is met."""
+    if name == "search":
+        assert ratio is not None
+        more = (row["seconds"] - row["floor"]) * 1e3
+        return f"{TARGETS[name]}, or 1 ms more", f": {'met' if ratio <= TARGETS[name] or more <= 1 else '**a miss**'}"
+    if ratio is not None and name in TARGETS:
+        return f"{TARGETS[name]} times the floor", f": {'met' if ratio <= TARGETS[name] else '**a miss**'}"
+    most = SECONDS[name]
+    return f"{most:g} s", f": {'met' if row['seconds'] <= most else '**a miss**'}"
+
+
+def peer_lines(summary: dict[str, dict[str, float]], peers: dict[str, dict[str, tuple[float, int]]]) -> list[str]:
+    """The peers' seconds, how many times regen's they are, and the texts that they embed."""
+    if not peers:
+        return []
+    made = ["", f"| | {' | '.join(STEPS)} |", "| --- " * (len(STEPS) + 1) + "|"]
+    for name, row in peers.items():
+        cells = [
+            f"{seconds:.1f} s ({seconds / summary[step]['seconds']:.0f} times), {texts:,} texts"
+            for step, (seconds, texts) in row.items()
+        ]
+        made.append(f"| {name} | {' | '.join(cells)} |")
+    return made
 
 
 def show_peers(summary: dict[str, dict[str, float]], peers: dict[str, dict[str, tuple[float, int]]]) -> None:
@@ -191,7 +186,4 @@ def show(summary: dict[str, dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    from datetime import timedelta
-
-    _ALWAYS = timedelta(0)
     main()

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.floors import LanceFloor
 from benchmarks.sync import open_index
 from benchmarks.workload import Meter, MixedSource, TrivialEmbedder, load
 from rich.console import Console
@@ -25,7 +26,7 @@ def measure(count: int) -> dict[str, float]:
     """Megabytes before, and above that at the peak of each step; seconds."""
     source, embedder = MixedSource(load("v1"), count), TrivialEmbedder()
     with tempfile.TemporaryDirectory(prefix="regen-bench-") as folder:
-        index = open_index(Path(folder), source, embedder)
+        index = open_index(Path(folder), LanceFloor(), source, embedder)
         with Meter() as first:
             index.sync()
         with Meter() as again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
@@ -209,3 +210,34 @@ def test_search_needs_no_writer(worlds: Worlds) -> None:
         assert len(reader.search("word", k=9)) == 4
         world.index.upsert([Document("new", "word anew", {"colour": "red"})])
         assert [hit.doc_id for hit in reader.search("word", k=9, where={"colour": "red"})] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "asked"),
+    [
+        (Document("a", "", {}, ("ann",)), Document("a", "", {}), {"principals": ["bob"]}),
+        (Document("a", "", {"lang": "en"}), Document("a", "", {"lang": "de"}), {"where": {"lang": "de"}}),
+    ],
+    ids=["access", "metadata"],
+)
+def test_an_edit_of_text_and_of_who_may_find_it_is_seen_at_once(
+    worlds: Worlds, before: Document, after: Document, asked: dict[str, Any]
+) -> None:
+    """Until it is committed whoever it is for from then on finds nothing of it, not the part that both texts share."""
+    shared = "A river carries stones to the sea."
+    world = worlds(replace(before, text=f"{shared} It was raining."), chunking=Chunking("sentences", 10))
+    world.index.sync()
+    world.put(replace(after, text=f"{shared} The sun has come out."))
+    catalog, seen = world.index._catalog, []
+    commit = catalog.commit_write
+
+    def looked_at(*arguments: Any, **options: Any) -> set[int]:
+        seen.append([hit.text for hit in world.index.search("river", k=9, **asked)])
+        return commit(*arguments, **options)
+
+    catalog.commit_write = looked_at
+    result = world.index.sync()
+    assert seen == [[]]
+    assert {hit.text.strip() for hit in world.index.search("river", k=9, **asked)} == {shared, "The sun has come out."}
+    assert result.embedded_texts == 1
+    world.assert_sound()

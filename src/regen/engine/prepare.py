@@ -187,6 +187,10 @@ class Preparer:
             rewrite = placed is None or placed.revision == REWRITE or (self._rewrites and _repays(task))
             task.keys = [text_key(chunk.digest) for chunk in task.chunks]
             diff = diff_chunks(task.chunks, b"" if rewrite or placed is None else placed.chunks)
+            if diff.kept and (diff.new or diff.dropped) and _repays(task):
+                # What it is found by changes with the text: a point kept for both would be found by the new metadata
+                # or access before the commit, without its old neighbours. Points of a new token are seen with it (I2).
+                rewrite, diff = True, diff_chunks(task.chunks, b"")
             task.new, task.kept, task.dropped = diff.new, diff.kept, diff.dropped
             if rewrite and placed is not None:
                 task.dropped = placed.chunks

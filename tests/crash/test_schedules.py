@@ -17,8 +17,8 @@ from regen.testing.schedules.documents import RECIPES, VERSIONS
 from regen.testing.schedules.world import world_of
 
 FIRST: Final = {
-    "commit_before_upsert": 32, "delete_before_commit": 24, "no_revision_check": 174, "no_fencing_token": 249,
-    "no_intent": 8, "garbage_forgotten": 32, "fence_skipped_on_one_route": 43, "alias_without_compare_and_swap": 119,
+    "commit_before_upsert": 95, "delete_before_commit": 178, "no_revision_check": 174, "no_fencing_token": 1134,
+    "no_intent": 29, "garbage_forgotten": 101, "fence_skipped_on_one_route": 43, "alias_without_compare_and_swap": 119,
     "retained_not_updated": 213, "cache_without_space": 8, "tombstone_dropped_too_early": 13,
     "retry_that_duplicates": 135, "point_ids_reused": 19,
 }  # fmt: skip

@@ -231,7 +231,7 @@ def test_an_edit_of_text_and_of_who_may_find_it_is_seen_at_once(
     catalog, seen = world.index._catalog, []
     commit = catalog.commit_write
 
-    def looked_at(*arguments: Any, **options: Any) -> set[int]:
+    def looked_at(*arguments: Any, **options: Any) -> Any:
         seen.append([hit.text for hit in world.index.search("river", k=9, **asked)])
         return commit(*arguments, **options)
 

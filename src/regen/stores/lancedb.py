@@ -27,7 +27,6 @@ from typing import Final
 import pyarrow as pa
 
 with without_checks():
-    import lancedb
     from lancedb.db import LanceDBConnection
     from lancedb.table import Table
 

@@ -190,12 +190,14 @@ class Index(
         *,
         allow_mass_delete: bool = False,
         engine: Engine = "threads",
+        promote: bool = False,
         progress: OnProgress | None = None,
     ) -> SyncResult:
         """Run exactly a plan's steps (I9), or plan and run.
 
         Brings the documents in step; if the configuration asks for another recipe, builds its generation (or goes on
-        building it) and leaves it ready, or live with ``promote="auto"``. Raises StalePlan when the world moved on,
+        building it) and leaves it ready, or live with ``promote`` (here or ``"auto"`` of the index), if the gate is
+        met; else GateNotMet is raised, and what was built stays ready. Raises StalePlan when the world moved on,
         StoreError when the disk has no room for it; then nothing was begun. ``engine="ray"`` lets the actors of a Ray
         cluster do the first load, and fill what is built.
         """
@@ -217,8 +219,10 @@ class Index(
         if wanted.to_build:
             result = result.plus(self._fill(wanted, progress, executor))
             wanted = self._desired()
-        if self._promote and wanted.to_promote and wanted.fitting is not None:
-            self.promote(wanted.fitting.number, reason=self._promotes_because, progress=progress)
+        if (promote or self._promote) and wanted.to_promote and wanted.fitting is not None:
+            self.promote(
+                wanted.fitting.number, reason=self._promotes_because or "apply was asked to", progress=progress
+            )
         result.notes += [*self._desired().notes(), *self._filling_notes()]
         return result
 

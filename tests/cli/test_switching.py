@@ -106,6 +106,14 @@ def test_a_metric_that_the_precision_cannot_serve(synced: Project) -> None:
     assert "int8" in synced.json("plan", code=1)["error"]["message"]
 
 
+def test_apply_makes_live_what_it_builds_if_asked(synced: Project) -> None:
+    """With --promote the switch follows at once, and the history says why."""
+    ask_for(synced, "hashing/128")
+    assert synced.json("apply", "--yes", "--promote")["embedded_texts"] == synced.size
+    assert states(synced) == {1: "retained", 2: "live"}
+    assert "apply was asked to" in synced.run("history").out
+
+
 def test_apply_builds_beside_the_live_generation(grown: Grown) -> None:
     """What was built is ready, searches stay where they were, and the screen tells what to do next."""
     project = grown.project

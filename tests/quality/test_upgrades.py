@@ -211,6 +211,17 @@ def test_exit_codes_and_a_forced_promotion(upgrade: Upgrade) -> None:
     assert "the large model is down (gate overruled)" in shown
 
 
+def test_apply_promotes_only_through_the_gate(upgrade: Upgrade) -> None:
+    """Where it is not met the exit code is 3 and what is built stays ready; the next apply switches once it is met."""
+    upgrade.configure(LARGE, gate=[{"measure": "nDCG@10", "min": 0.99}])
+    assert upgrade.run("apply", "--yes", "--promote", code=3)["error"]["type"] == "GateNotMet"
+    assert {item["number"]: item["state"] for item in upgrade.run("status")["generations"]}[4] == "ready"
+    upgrade.configure(LARGE)
+    upgrade.run("apply", "--yes", "--promote")
+    newest = upgrade.run("history")["switches"][0]
+    assert (newest["live"], newest["forced"], newest["reason"]) == (4, False, "apply was asked to")
+
+
 def test_status_tells_of_the_last_evaluation(upgrade: Upgrade) -> None:
     """Before the first there is none; then its verdict and age; a fallen floor of the live generation is an alarm."""
     upgrade.open().close()

@@ -101,6 +101,9 @@ def apply(
         Literal["threads", "ray"],
         typer.Option("--engine", help="Who embeds: this process (and workers), or the actors of a Ray cluster."),
     ] = "threads",
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make what it builds live, if the gate is met (else exit code 3).")
+    ] = False,
     allow_mass_delete: MassDeleteOption = False,
 ) -> None:
     """Run a plan: exactly its steps, or none when the world has moved on since (exit code 4)."""
@@ -115,11 +118,14 @@ def apply(
                 made = index.plan(allow_mass_delete=allow_mass_delete, progress=progress)
         if not yes and not made.empty:
             show(plan_lines(made), error=True)
-            if not session.confirm("Apply this plan?", hint="run regen apply --yes, or look first: regen plan"):
+            question = "Apply this plan, and make what it builds live?" if promote else "Apply this plan?"
+            if not session.confirm(question, hint="run regen apply --yes, or look first: regen plan"):
                 session.remark("Nothing was applied.")
                 raise typer.Exit(ExitCode.ERROR)
         with session.progress() as progress:
-            result = index.apply(made, allow_mass_delete=allow_mass_delete, engine=engine, progress=progress)
+            result = index.apply(
+                made, allow_mass_delete=allow_mass_delete, engine=engine, promote=promote, progress=progress
+            )
         if made.from_generation in {None, made.to_generation}:
             _answer(session, index, result)
         else:

@@ -510,6 +510,32 @@ def test_another_process_retires_what_a_search_knows(worlds: Worlds) -> None:
     other._catalog.close()
 
 
+def test_a_search_begins_while_the_alias_goes_there_and_back(worlds: Worlds) -> None:
+    """The alias is read, then rolled back and what it pointed at given up: the generation that is live answers."""
+    move = two(worlds)
+    move.index.promote()
+    other = Index(
+        embedder=move.world.embedder, store=move.index._store, catalog="sqlite:///catalog.db", root=move.world.folder,
+        chunking=SMALL, models=dict(move.models),
+    )  # fmt: skip
+    route, asked = other._catalog.route, []
+
+    def late(alias: str) -> Any:
+        seen = route(alias)
+        asked.append(seen.live)
+        if len(asked) == 1:
+            move.index.rollback(reason="test")
+            move.index.gc(now=True)
+        return seen
+
+    other._catalog.route = late  # type: ignore[attr-defined, method-assign, unused-ignore]
+    assert other.search("river").generation == 1
+    assert asked[0] == 2
+    with pytest.raises(NotFound, match="there is no generation 2"):
+        other.search("river", generation=2)
+    other._catalog.close()
+
+
 @pytest.mark.parametrize("call", ["before", "after"])
 def test_a_search_outlives_its_generation(worlds: Worlds, call: str) -> None:
     """A search whose generation is replaced and retired while it is under way is answered by the new one."""

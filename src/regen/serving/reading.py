@@ -137,9 +137,13 @@ class ReadSide:
     def _one(self, asked: Asked, route: Route) -> SearchResult | None:
         started = time.perf_counter()
         name = "live" if asked.generation is None else f"generation {asked.generation}"
-        result = self.answer(
-            asked, self._target(route.live if asked.generation is None else asked.generation), route, name
-        )
+        try:
+            target = self._target(route.live if asked.generation is None else asked.generation)
+        except NotFound:
+            if asked.generation is not None or self.catalog.route(self.alias).version == route.version:
+                raise
+            return None  # the alias was switched, and what it pointed at given up, between two looks at the catalog
+        result = self.answer(asked, target, route, name)
         result = None if result is None else self._ordered(asked, result)
         if result is None or not (self.keep_queries and isinstance(asked.query, str) and asked.generation is None):
             return result

@@ -51,6 +51,9 @@ format: $(VENV)/.tests
 
 bench: $(VENV)/.tests  ## measure, as ratios to the floor of this machine
 	$(BIN)/python -m benchmarks.sync --peers
+	$(BIN)/python -m benchmarks.sync --store pgvector --rounds 2
+	$(BIN)/python -m benchmarks.search --sizes 20000
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.counts
 
 clean:

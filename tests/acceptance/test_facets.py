@@ -278,12 +278,12 @@ def test_swapped_texts_embed_nothing(worlds: Worlds) -> None:
 
 
 def test_two_facets_at_once(worlds: Worlds) -> None:
-    """Text, metadata and access edited together: kept chunks get the new payload, only the edit is embedded."""
+    """Text, metadata and access edited together: only the edit is embedded, and all is written to be seen at once."""
     world = worlds(Document("long", twenty(), {"lang": "en"}), chunking=LONG)
     world.step()
     world.put(Document("long", twenty(3), {"lang": "de"}, access=["team"]))
     result = world.step()
-    assert (counts(result), result.documents.updated) == ((1, 1, 19, 1), 1)
+    assert (counts(result), result.documents.updated) == ((1, 20, 0, 20), 1)
     assert world.found("river") == []
     hits = world.index.search("river", k=50, principals=["team"], where={"lang": "de"})
     assert len(hits) == 20

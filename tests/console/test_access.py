@@ -172,8 +172,10 @@ def test_retiring_needs_admin_and_the_alias(client: TestClient, index: Index) ->
     """A generation is given up by administrators only, confirmed by the alias, never the live one; it is on record."""
     ann, _ = index.create_key("ann", ["operate"])
     boss, _ = index.create_key("boss", ["admin"])
-    with Index(embedder="hashing/16", store="memory://x", catalog="sqlite:///c.db", alias="handbook", root=index.root):
-        index._writer.create(index.recipe)
+    with Index(
+        embedder="hashing/32", store="memory://x", catalog="sqlite:///c.db", alias="handbook", root=index.root
+    ) as other:
+        other._writer.create(other.recipe)
     address = "/console/generations/2/retire"
     log_in(client, ann)
     assert "needs a key with the scope admin" in client.get(address).text

@@ -120,10 +120,14 @@ def test_a_new_key_that_comes_back_with_another_kind(reopen: Reopen, moment: str
 def test_a_store_that_fails_after_having_written(reopen: Reopen, step: str) -> None:
     """An error says nothing about what was written: the next run leaves neither a duplicate nor an orphan."""
     index = reopen(None)
-    index.upsert([document(year=1)])
+    index.upsert([document(year=1), Document("f", "A third thing.", {"year": 1})])
     fault = FailAt(f"after store.{step}", StoreError("the connection was lost after the last byte"))
     failing = reopen(fault)
-    edits = [Document("d", TEXT.replace("river", "road"), {"year": 2}), Document("e", "Something else.", {"year": 3})]
+    edits = [
+        Document("d", TEXT.replace("river", "road"), {"year": 2}),
+        Document("e", "Something else.", {"year": 3}),
+        Document("f", "A third thing.", {"year": 4}),
+    ]
     try:
         failing.upsert(edits)
     except StoreError:
@@ -133,7 +137,7 @@ def test_a_store_that_fails_after_having_written(reopen: Reopen, step: str) -> N
         assert step in {"upsert", "insert"}, "a store has one or the other"
     again = reopen(None)
     again.upsert(edits)
-    assert {hit.doc_id for hit in again.search("road", k=50)} == {"d", "e"}
+    assert {hit.doc_id for hit in again.search("road", k=50)} == {"d", "e", "f"}
     assert again.verify().consistent, again.verify()
     assert again.gc().points == 0
 

@@ -23,6 +23,7 @@ import xxhash
 from benchmarks.workload import DIMENSIONS, TrivialEmbedder
 
 from regen.index import Index
+from regen.ports import Vector
 
 BATCH, K = 1_000, 10
 Ask = Callable[[Any], object]
@@ -114,12 +115,8 @@ class PgvectorFloor:
         """One statement on regen's own table, prepared as psycopg does by itself."""
         collection, link = _collection(index), self._link
         schema = self._value("SELECT schemaname FROM pg_tables WHERE tablename = %s", collection)
-        ef = self._value("SELECT setting FROM pg_settings WHERE name = 'hnsw.ef_search'") or 40
-        link.execute(f"SET hnsw.ef_search = {max(int(ef), 100)}".encode())
-        told = f'SELECT id, text, doc_key, vector <=> %s::vector FROM "{schema}"."{collection}" ORDER BY 4 LIMIT {K}'
-        if not self._value("SELECT 1 FROM information_schema.columns WHERE table_name = %s AND column_name = 'doc_key'",
-                           collection):  # fmt: skip
-            told = told.replace("doc_key", "doc_id")
+        link.execute("SET hnsw.ef_search = 100")  # as regen's own searches
+        told = f'SELECT id, text, doc_id, vector <=> %s::vector FROM "{schema}"."{collection}" ORDER BY 4 LIMIT {K}'
         return lambda vector: link.execute(told.encode(), [str(vector.tolist())]).fetchall()
 
     def _made_like(self, index: Index) -> str | None:
@@ -165,9 +162,13 @@ def _embedded(rows: list[dict[str, Any]], embedder: TrivialEmbedder) -> Iterator
 
 
 def _columns(row: dict[str, Any], vector: Any) -> tuple[object, ...]:
-    head = struct.pack(">HH", DIMENSIONS, 0)  # how pgvector's binary form begins
     meta = row["meta"]
-    return row["id"], row["text"], meta["version"], meta["section"], head + vector.astype(">f4").tobytes()
+    return row["id"], row["text"], meta["version"], meta["section"], binary(vector)
+
+
+def binary(vector: Vector) -> bytes:
+    """A vector in pgvector's binary form."""
+    return struct.pack(">HH", len(vector), 0) + vector.astype(">f4").tobytes()
 
 
 def _collection(index: Index) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import struct
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.floors import binary
 from rich.console import Console
 from rich.table import Table
 
@@ -97,8 +97,7 @@ def bare_pgvector(vectors: Vectors) -> Bare:
         link.execute(f"CREATE TABLE bare (id text PRIMARY KEY, vector vector({DIMENSIONS}))")
 
         def write(start: int, end: int) -> None:
-            head = struct.pack(">HH", DIMENSIONS, 0)  # how pgvector's binary form begins
-            rows = [(str(at), head + vectors[at].astype(">f4").tobytes()) for at in range(start, end)]
+            rows = [(str(at), binary(vectors[at])) for at in range(start, end)]
             with link.transaction(), link.cursor() as cursor:
                 cursor.execute("CREATE TEMP TABLE new (id text, vector vector) ON COMMIT DROP")
                 with cursor.copy("COPY new FROM STDIN (FORMAT BINARY)") as copy:

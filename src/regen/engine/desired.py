@@ -86,10 +86,10 @@ def desired(catalog: Catalog, alias: str, current: list[Generation], models: Mod
     """Compare the configuration with the generations."""
     number = catalog.route(alias).live
     live = next((item for item in current if item.number == number), current[-1] if current else None)
-    fitting = next((item for item in reversed(current) if _fits(item, models.recipe, stores)), None)
+    fitting = next((item for item in reversed(current) if stores.fits(item, models.recipe)), None)
     if live is None:
         return Desired(None, None, Transition("nothing", ()))
-    if _fits(live, models.recipe, stores):
+    if stores.fits(live, models.recipe):
         fitting = live
     path = transition(
         live.recipe,
@@ -98,17 +98,13 @@ def desired(catalog: Catalog, alias: str, current: list[Generation], models: Mod
         new_family=_family(models),
         moved=None if stores.holds(live) else (live.store, stores.name),
     )
-    left = [item.number for item in current if item.state == "building" and not _fits(item, models.recipe, stores)]
+    left = [item.number for item in current if item.state == "building" and not stores.fits(item, models.recipe)]
     read_from = fitting is not None and fitting.state == "building" and _was_read_from(catalog, alias, fitting)
     return Desired(live, fitting, path, tuple(left) if number is not None else (), read_from)
 
 
 def _was_read_from(catalog: Catalog, alias: str, generation: Generation) -> bool:
     return any((item.kind, item.candidate) == ("on_read", generation.number) for item in catalog.rollouts(alias, 100))
-
-
-def _fits(generation: Generation, recipe: Recipe, stores: Stores) -> bool:
-    return generation.recipe.fingerprint == recipe.fingerprint and stores.holds(generation)
 
 
 def _family(models: Models) -> Family:

@@ -184,21 +184,20 @@ class Preparer:
             work, placed = task.work, task.work.placement
             values = self._recipe.text.values(task.metadata) if self._recipe.text.keys else ()
             task.chunks = identify(work.doc_id, pieces(work.text, cut, self._recipe.text, values))
-            rewrite = placed is None or placed.revision == REWRITE or (self._rewrites and _repays(task))
             task.keys = [text_key(chunk.digest) for chunk in task.chunks]
-            diff = diff_chunks(task.chunks, b"" if rewrite or placed is None else placed.chunks)
-            if diff.kept and (diff.new or diff.dropped) and _repays(task):
+            diff = diff_chunks(task.chunks, b"" if placed is None or placed.revision == REWRITE else placed.chunks)
+            if diff.kept and _repays(task) and (self._rewrites or diff.new or diff.dropped):
                 # What it is found by changes with the text: a point kept for both would be found by the new metadata
                 # or access before the commit, without its old neighbours. Points of a new token are seen with it (I2).
-                rewrite, diff = True, diff_chunks(task.chunks, b"")
+                diff = diff_chunks(task.chunks, b"")
             task.new, task.kept, task.dropped = diff.new, diff.kept, diff.dropped
-            if rewrite and placed is not None:
+            if placed is not None and not task.kept:
                 task.dropped = placed.chunks
             if not task.chunks:
                 task.error = "the document has no text to embed"
             elif self._refusal is not None:
                 self._refuse(task, self._refusal)
-            if task.kept and placed is not None:
+            if task.kept:
                 task.repays = _repays(task)
 
     def _refuse(self, task: Task, refusal: Refusal) -> None:

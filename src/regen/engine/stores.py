@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from regen.core.recipe import Recipe
 from regen.core.transition import without_credentials
 from regen.errors import ConfigError, RegenError, StoreError
 from regen.ports import Store
@@ -53,6 +54,10 @@ class Stores:
     def holds(self, generation: Generation) -> bool:
         """Whether a generation lies in the configured store."""
         return not generation.store or generation.store == self.name
+
+    def fits(self, generation: Generation, recipe: Recipe) -> bool:
+        """Whether a generation is what is asked for: of this recipe, in the configured store."""
+        return generation.recipe.fingerprint == recipe.fingerprint and self.holds(generation)
 
     def require_ours(self, prefix: str, known: Sequence[Generation]) -> None:
         """Raise StoreError if the configured store holds a collection that the next generations would take for theirs.

@@ -243,7 +243,7 @@ class WriteSide:
         self.check_model(recipe)
         with self._logging():
             for item in reversed(self.current()):
-                if item.recipe.fingerprint == recipe.fingerprint and self.stores.holds(item):
+                if self.stores.fits(item, recipe):
                     return item  # somebody else was quicker, or an earlier attempt was stopped
             prefix = "regen_" + self.alias.replace("-", "_")
             self.stores.require_ours(prefix, self.catalog.generations())

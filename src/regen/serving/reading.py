@@ -111,11 +111,12 @@ class ReadSide:
             asked = replace(asked, k=self.reranking.candidates(asked.k), wanted=asked.k)
         while True:
             route = self.catalog.route(self.alias)
-            rollout = self._under_way(asked, route) if counted else None
-            if rollout is not None and asked.mode != "vector" and rollout.kind in BY_VECTORS:
-                result = self._live_alone(asked, route, rollout)
-            else:
-                result = self._one(asked, route) if rollout is None else self._routed(asked, route, rollout)
+            try:
+                result = self._by_route(asked, route, self._under_way(asked, route) if counted else None)
+            except NotFound:
+                if asked.generation is not None or self.catalog.route(self.alias) == route:
+                    raise
+                continue  # the alias was switched, or a candidate retired, between two looks at the catalog
             if result is not None:
                 break  # else a generation was given up while the search was under way: its successor answers
         if counted:
@@ -134,15 +135,18 @@ class ReadSide:
 
     # ── one generation ──────────────────────────────────────────────────────────────────────────────────────
 
+    def _by_route(self, asked: Asked, route: Route, rollout: Rollout | None) -> SearchResult | None:
+        """What the alias asks for; None when a generation was given up meanwhile. Raises NotFound."""
+        if rollout is None:
+            return self._one(asked, route)
+        if asked.mode != "vector" and rollout.kind in BY_VECTORS:
+            return self._live_alone(asked, route, rollout)
+        return self._routed(asked, route, rollout)
+
     def _one(self, asked: Asked, route: Route) -> SearchResult | None:
         started = time.perf_counter()
         name = "live" if asked.generation is None else f"generation {asked.generation}"
-        try:
-            target = self._target(route.live if asked.generation is None else asked.generation)
-        except NotFound:
-            if asked.generation is not None or self.catalog.route(self.alias).version == route.version:
-                raise
-            return None  # the alias was switched, and what it pointed at given up, between two looks at the catalog
+        target = self._target(route.live if asked.generation is None else asked.generation)
         result = self.answer(asked, target, route, name)
         result = None if result is None else self._ordered(asked, result)
         if result is None or not (self.keep_queries and isinstance(asked.query, str) and asked.generation is None):
@@ -222,12 +226,7 @@ class ReadSide:
         return known
 
     def _routed(self, asked: Asked, route: Route, rollout: Rollout) -> SearchResult | None:
-        try:
-            live, candidate = self._target(route.live), self._target(rollout.candidate)
-        except NotFound:
-            if self.catalog.route(self.alias) == route:
-                raise
-            return None  # the alias was switched, or the candidate retired, between two looks at the catalog
+        live, candidate = self._target(route.live), self._target(rollout.candidate)
         serving = Serving(self, asked, route, rollout, live, candidate, secrets.token_hex(8))
         answered = ROUTES[rollout.kind](serving)
         if answered is None:

@@ -11,10 +11,9 @@ that must not find its version there (docs/adr/0018).
 
 from __future__ import annotations
 
-from regen.stores.lancedb_lean import put_off, without_checks
-from regen.stores.layouts import check_made
+from regen.stores import lancedb_lean
 
-put_off()
+lancedb_lean.load()
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,10 +24,8 @@ from threading import Lock
 from typing import Final
 
 import pyarrow as pa
-
-with without_checks():
-    from lancedb.db import LanceDBConnection
-    from lancedb.table import Table
+from lancedb.db import LanceDBConnection
+from lancedb.table import Table
 
 from regen.core.documents import Principal, Unrestricted
 from regen.core.filters import Filter
@@ -64,6 +61,7 @@ from regen.stores.lancedb_search import best
 from regen.stores.lancedb_upkeep import IndexSettings, maintain
 from regen.stores.lancedb_vectors import decoded, index_bytes, vector_bytes
 from regen.stores.lancedb_words import best_by_words
+from regen.stores.layouts import check_made
 
 _IDS_A_STATEMENT: Final = 5_000
 

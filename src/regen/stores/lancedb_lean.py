@@ -55,8 +55,15 @@ def put_off(package: str = CLIENT) -> None:
     sys.modules[package] = module
 
 
+def load() -> None:
+    """Import LanceDB."""
+    put_off()
+    with _without_checks():
+        importlib.import_module("lancedb")
+
+
 @contextmanager
-def without_checks() -> Iterator[None]:
+def _without_checks() -> Iterator[None]:
     """While this is entered, ``override`` of the package ``overrides`` only marks what it decorates."""
     if sys.version_info >= (3, 12) or importlib.util.find_spec("overrides") is None:
         yield

@@ -61,8 +61,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _require_format(connection: sqlite3.Connection, path: Path, kind: str, version: int, hint: str) -> None:
+    connection.execute("BEGIN")  # both are read of one moment: another process may be making the file
     found = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+    connection.execute("COMMIT")
     if found != version and (found or tables):
         raise ConfigError(f"{path} is no {kind} of format {version}: its format is {found}", hint=hint)
 

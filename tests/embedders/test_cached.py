@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -107,6 +108,22 @@ def test_threads_share_it(cache: EmbeddingCache) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(64)))
     assert len(cache) == 64 * 20
+
+
+def test_a_file_may_be_made_by_several_at_once(tmp_path: Path) -> None:
+    """Whoever opens a file that another is just making finds a cache, not a file of something else."""
+    start = Barrier(4)
+
+    def opened(_: int) -> list[int]:
+        seen = []
+        for number in range(100):
+            start.wait(60)
+            with EmbeddingCache(tmp_path / f"{number}.db") as cache:
+                seen.append(len(cache))
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(opened, range(4))) == [[0] * 100] * 4
 
 
 def test_two_processes_share_a_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What many tests need: real material from outside (without it they skip, and say why), and a PostgreSQL."""
+"""What many tests need: real material from outside (without it they skip, and say why), and servers of our own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from tests.conformance.servers import server_url
 
+from regen.errors import StoreError
 from regen.testing.postgres_server import PostgresServer
 
 STORES = (
@@ -55,6 +57,39 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL of our own, one per test process, started when the first test asks for it."""
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def milvus_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a Milvus server, its collections free to be dropped: REGEN_TEST_MILVUS_URL, or one of our own.
+
+    Its program is fetched once into pytest's cache. Each test process starts one.
+    """
+    from regen.testing.milvus_server import MilvusServer, install, obstacle
+
+    if named := server_url("milvus"):
+        yield named
+        return
+    if told := obstacle():
+        pytest.skip(told)
+    try:
+        programs = install(request.config.cache.mkdir("milvus"))
+    except StoreError as error:
+        pytest.skip(error.message)
+    with MilvusServer(programs) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def chroma_server() -> Iterator[str]:
+    """The URL of a Chroma server, its collections free to be dropped: REGEN_TEST_CHROMA_URL, or one of our own."""
+    from regen.testing.chroma_server import ChromaServer
+
+    if named := server_url("chroma"):
+        yield named
+        return
+    with ChromaServer() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ SMALL = Chunking("sentences", 16)
 DOCUMENTS = tuple(document(number, lang="en" if number % 2 else "de") for number in range(8))
 
 
-def engine(name: str, library: str, url: str, place: str = "") -> Any:
+def engine(name: str, library: str, url: str, place: str = "", *marks: pytest.MarkDecorator) -> Any:
     """A store of this name as a parameter: marked, and left out where its library is not installed.
 
     ``url`` is a store's, or the name of the fixture that serves one; ``place`` tells one of a store's places.
@@ -46,7 +46,12 @@ def engine(name: str, library: str, url: str, place: str = "") -> Any:
     absent = pytest.mark.skipif(
         find_spec(library) is None, reason=f"{library} is not installed: `make test-all` does it"
     )
-    return pytest.param(url, id=f"{name}{place}", marks=[pytest.mark.store(name), absent])
+    return pytest.param(url, id=f"{name}{place}", marks=[pytest.mark.store(name), absent, *marks])
+
+
+def real_server(name: str, library: str) -> Any:
+    """A real server of this store's, one for all tests: a slow one."""
+    return engine(name, library, f"{name}_url", " server", pytest.mark.slow, pytest.mark.xdist_group(name))
 
 
 ENGINES = [
@@ -58,7 +63,39 @@ ENGINES = [
     engine("elasticsearch", "elasticsearch", "elasticsearch_url"),
     engine("opensearch", "opensearchpy", "opensearch_url"),
     engine("lancedb", "moto", "bucket_url", " in a bucket"),
+    real_server("milvus", "pymilvus"),
+    real_server("chroma", "chromadb"),
 ]
+
+
+@pytest.fixture
+def milvus_url(milvus_server: str) -> str:
+    """A real Milvus with nothing on it, of regen's or of anybody's."""
+
+    def empty(client: Any) -> None:
+        for collection in client.list_collections():
+            for alias in client.list_aliases(collection)["aliases"]:
+                client.drop_alias(alias)
+            client.drop_collection(collection)
+
+    store: Any = make_store(milvus_server, ".")
+    store._connection.call("*", empty)
+    store.close()
+    return milvus_server
+
+
+@pytest.fixture
+def chroma_url(chroma_server: str) -> str:
+    """A real Chroma with nothing on it, of regen's or of anybody's."""
+
+    def empty(client: Any) -> None:
+        for collection in client.list_collections():
+            client.delete_collection(collection.name)
+
+    store: Any = make_store(chroma_server, ".")
+    store._connection.call("*", empty)
+    store.close()
+    return chroma_server
 
 
 @pytest.fixture(scope="module")

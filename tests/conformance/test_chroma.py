@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.conformance.servers import emptied, server_url
+from tests.conformance.servers import emptied
 
 from regen.errors import ConfigError, StoreError
 from regen.ports import CollectionSpec, ForeignColumns, Store
@@ -33,10 +33,10 @@ pytestmark = pytest.mark.store("chroma")
 
 
 class TestChromaStore(StoreConformance):
-    """Chroma in this process, or the server that REGEN_TEST_CHROMA_URL names."""
+    """Chroma in this process."""
 
     orders_strings = False
-    one_process = server_url("chroma") is None
+    one_process = True
 
     def make_store(self, tmp_path: Path) -> Store:
         """Open a new store."""
@@ -48,7 +48,23 @@ class TestChromaStore(StoreConformance):
 
     def url(self, tmp_path: Path) -> str:
         """Name its data."""
-        return server_url("chroma") or f"chroma+file://{tmp_path}/vectors"
+        return f"chroma+file://{tmp_path}/vectors"
+
+
+@pytest.mark.slow  # a minute and more
+@pytest.mark.xdist_group("chroma")
+class TestChromaServer(TestChromaStore):
+    """A real server of our own, or the one that REGEN_TEST_CHROMA_URL names."""
+
+    one_process = False
+
+    @pytest.fixture(autouse=True)
+    def _server(self, chroma_server: str) -> None:
+        self.served = chroma_server
+
+    def url(self, tmp_path: Path) -> str:
+        """Name the server."""
+        return self.served
 
 
 @pytest.fixture

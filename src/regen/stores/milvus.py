@@ -1,10 +1,11 @@
 """``milvus://host`` and ``milvus+file://vectors.db``: collections of a Milvus server, or of milvus-lite on a file.
 
-What the adapter leans on (docs/adr/0017): a server shows a write to others up to some hundred milliseconds after it was
-acknowledged, so whoever counts, scans, fetches or updates reads with the level Strong, and a search, unless
-``?consistency=`` says otherwise, with the level Session: it sees all that this process has written. ``upsert`` replaces
-rows, ``insert`` would double them, and the number of entities in a collection's statistics counts both: ``count(*)``
-does not. An alias keeps its target by name: a collection is dropped after its aliases, or they would dangle.
+What the adapter leans on (docs/adr/0017): a server shows a write some hundred milliseconds after it was acknowledged,
+a delete even to who deleted. So whoever counts, scans, fetches or updates reads with the level Strong, and a write,
+unless ``?consistency=`` says otherwise, ends with a read of that level, which returns no earlier than every search
+sees what was written before it. ``upsert`` replaces rows, ``insert`` would double them, and the number of entities in a
+collection's statistics counts both: ``count(*)`` does not. An alias keeps its target by name: a collection is dropped
+after its aliases, or they would dangle.
 """
 
 from __future__ import annotations
@@ -112,17 +113,19 @@ class MilvusStore:
     # ── points ──
 
     def upsert(self, collection: str, points: Points) -> None:
-        """Write points, replacing those of equal id; seen by this process when it returns."""
+        """Write points, replacing those of equal id; seen by everybody when it returns."""
         layout = self._layouts.of(collection, anew=True)
         points = checked_points(collection, points, layout.dimensions, layout.precision)
         check_encodable(collection, points)
         self._upsert(collection, rows_of(collection, points, layout))
+        self._await_writes(collection)
 
     def delete(self, collection: str, ids: Sequence[str]) -> None:
         """Remove points."""
         self._layouts.of(collection)
         for some in slices(list(map(key_of, ids)), _ROWS_A_REQUEST):
             self._ask(collection, partial(MilvusClient.delete, collection_name=collection, ids=some))
+        self._await_writes(collection)
 
     def fetch(self, collection: str, ids: Sequence[str]) -> tuple[list[str], Vectors]:
         """The points that exist, with their vectors as they were written."""
@@ -206,6 +209,7 @@ class MilvusStore:
         for some in slices(list(last), _ROWS_A_REQUEST):
             rows = [_kept(row) | last[row["point_id"]] for row in self._rows(collection, some, ["*"])]
             self._upsert(collection, rows)
+        self._await_writes(collection)
 
     def add_fields(self, collection: str, fields: dict[str, FieldKind]) -> None:
         """Add filterable keys; points that are there hold none of them."""
@@ -256,9 +260,9 @@ class MilvusStore:
             self._connection.call(collection, partial(MilvusClient.load_collection, collection_name=collection))
             return self._connection.call(collection, request)
 
-    def _query(self, collection: str, wanted: str, fields: list[str]) -> list[Any]:
+    def _query(self, collection: str, wanted: str, fields: list[str], level: str = "strong") -> list[Any]:
         query = partial(MilvusClient.query, collection_name=collection, filter=wanted, output_fields=fields)
-        return list(self._ask(collection, partial(query, **self._connection.reading("strong"))))
+        return list(self._ask(collection, partial(query, **self._connection.reading(level))))
 
     def _rows(self, collection: str, ids: Iterable[str], fields: list[str]) -> Iterator[Record]:
         for some in slices(list(dict.fromkeys(ids)), _ROWS_A_REQUEST):
@@ -284,6 +288,15 @@ class MilvusStore:
         for some in slices(rows, _ROWS_A_REQUEST):
             self._ask(collection, partial(MilvusClient.upsert, collection_name=collection, data=some))
 
+    def _await_writes(self, collection: str) -> None:
+        if self._connection.writes_wait:
+            self._await_seen(collection)
+
+    def _await_seen(self, collection: str) -> None:
+        """Return when every search sees what was written before: a read of the level Strong answers no earlier."""
+        if not self._connection.local:
+            self._query(collection, "key == ''", ["key"])
+
     def _make(self, name: str, dimensions: int, spec: CollectionSpec, settings: GraphSettings) -> None:
         make = partial(_make, name=name, schema=schema(dimensions), index=index_of(spec.metric, settings))
         self._ask(name, make)
@@ -303,6 +316,7 @@ class MilvusStore:
             for some in slices(keys, _ROWS_A_REQUEST):
                 self._ask(REGISTER, partial(MilvusClient.delete, collection_name=REGISTER, ids=some))
         self._upsert(REGISTER, entries)
+        self._await_seen(REGISTER)
 
     def _read(self, collection: str) -> Layout | None:
         """The layout of a collection, None when it is not there. Raises StoreError for one that is not regen's."""
@@ -310,7 +324,7 @@ class MilvusStore:
         if collection not in names:
             return None
         of_it = f"collection == {literal(collection)}"
-        entries = self._query(REGISTER, of_it, ["name", "note"]) if REGISTER in names else []
+        entries = self._query(REGISTER, of_it, ["name", "note"], "session") if REGISTER in names else []
         layout = Layout.of(entries)
         if layout is None:
             raise StoreError(

@@ -27,7 +27,11 @@ _GONE: Final = re.compile(
 )
 _RELEASED: Final = re.compile(r"'released'|not loaded|call load", re.IGNORECASE)
 _DENIED: Final = re.compile(r"auth|permission|privilege|token", re.IGNORECASE)
-_BUSY: Final = re.compile(r"rate limit|throttl|quota|too many|resource exhausted|not ready|no available", re.IGNORECASE)
+_BUSY: Final = re.compile(
+    r"rate limit|throttl|quota|too many|resource exhausted|not ready|no available|can ?not find client of node",
+    re.IGNORECASE,
+)
+"""The last is said while a collection's reader changes: its node, or -1, when the server knows of none yet."""
 _ATTEMPTS: Final = 8
 _LONGEST_WAIT: Final = 60.0
 
@@ -81,6 +85,11 @@ class Connection:
         if self.local:  # always current, and it knows no levels
             return {}
         return {"consistency_level": LEVELS[level or self._level]}
+
+    @property
+    def writes_wait(self) -> bool:
+        """Whether a write waits until every search sees it, so that no search has to."""
+        return not self.local and self._level == "session"
 
     def close(self) -> None:
         """Close the client; a file is closed when its last user here has closed. Idempotent."""

@@ -37,7 +37,7 @@ $(VENV)/.tests-all: $(VENV)/.tests
 	touch $@
 
 test-all: $(VENV)/.tests-all $(VENV)/.browser  ## also the slow ones: the whole living corpus, more crash seeds, MiniLM (needs torch)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 check: $(VENV)/.tests  ## style, types and the dependency rule
 	$(BIN)/ruff format --check .

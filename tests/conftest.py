@@ -60,23 +60,27 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def milvus_server(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a Milvus server, its collections free to be dropped: REGEN_TEST_MILVUS_URL, or one of our own.
+def milvus_programs(request: pytest.FixtureRequest) -> Path:
+    """The folder that a Milvus server is started from, fetched once into pytest's cache."""
+    from regen.testing.milvus_server import install, obstacle
 
-    Its program is fetched once into pytest's cache. Each test process starts one.
-    """
-    from regen.testing.milvus_server import MilvusServer, install, obstacle
+    if told := obstacle():
+        pytest.skip(told)
+    try:
+        return install(request.config.cache.mkdir("milvus"))
+    except StoreError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture(scope="session")
+def milvus_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a Milvus server, its collections free to be dropped: REGEN_TEST_MILVUS_URL, or one of our own."""
+    from regen.testing.milvus_server import MilvusServer
 
     if named := server_url("milvus"):
         yield named
         return
-    if told := obstacle():
-        pytest.skip(told)
-    try:
-        programs = install(request.config.cache.mkdir("milvus"))
-    except StoreError as error:
-        pytest.skip(error.message)
-    with MilvusServer(programs) as server:
+    with MilvusServer(request.getfixturevalue("milvus_programs")) as server:
         yield server.url
 
 

@@ -23,7 +23,7 @@ from regen.testing.stores import StoreConformance
 pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed: `make test-all` installs it")
 
 from regen.stores.milvus import MilvusStore  # noqa: E402 - after it is known that Milvus's client is there
-from regen.stores.milvus_connection import translated  # noqa: E402 - the same
+from regen.stores.milvus_connection import Connection, translated  # noqa: E402 - the same
 
 pytestmark = pytest.mark.store("milvus")
 
@@ -48,7 +48,8 @@ class TestMilvusStore(StoreConformance):
 
     def by_alias(self, store: Store, alias: str, query: Vector, k: int) -> list[str]:
         """Ask by the alias with Milvus's own client."""
-        hits = client_of(store).search(alias, [query.tolist()], limit=k, output_fields=["point_id"])
+        level = connection_of(store).reading()
+        hits = client_of(store).search(alias, [query.tolist()], limit=k, output_fields=["point_id"], **level)
         return [hit["entity"]["point_id"] for hit in hits[0]]
 
 
@@ -75,15 +76,20 @@ class TestMilvusServer(TestMilvusStore):
         raise AssertionError("stamina either returns or raises")
 
 
+def connection_of(store: Store) -> Connection:
+    """How the store reaches its data."""
+    assert isinstance(store, MilvusStore)
+    return store._connection
+
+
 def client_of(store: Store) -> Any:
     """Milvus's own client on the store's data."""
-    assert isinstance(store, MilvusStore)
-    return store._connection.call("*", lambda client: client)
+    return connection_of(store).call("*", lambda client: client)
 
 
 def test_a_server_that_changes_readers(tmp_path: Path) -> None:
     """Where no node reads a collection for a moment it is asked again; when that lasts, it is said to pass."""
-    connection = MilvusStore.from_url("milvus+file://vectors.db", root=tmp_path)._connection
+    connection = connection_of(MilvusStore.from_url("milvus+file://vectors.db", root=tmp_path))
     refused = pymilvus.MilvusException(65535, "failed to get delegator -1: can not find client of node -1")
     answers: list[Any] = [refused, refused, "found"]
 

@@ -30,7 +30,6 @@ from typing import Any, Final
 from regen.errors import StoreError
 
 VERSION: Final = "2.3.5"
-_START_SECONDS: Final = 240.0
 _ALONE: Final = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 _SET_FLAGS: Final = 0x8914  # SIOCSIFFLAGS
 _UP: Final = 0x1
@@ -125,8 +124,7 @@ def _serve(fd: int, programs: str, folder: str) -> None:
     sys.path.insert(0, programs)
     server: Any = import_module("milvus").default_server
     server.set_base_dir(folder)
-    server.wait_started.__func__.__defaults__ = (_START_SECONDS * 1000,)
-    server.start()
+    server.start()  # returns when it says that it is healthy
     asyncio.run(_pass_on(socket.socket(fileno=fd), server.listen_port))
 
 

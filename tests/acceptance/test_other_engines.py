@@ -69,7 +69,7 @@ ENGINES = [
 
 
 @pytest.fixture
-def milvus_url(milvus_server: str) -> str:
+def milvus_url(milvus_server: str) -> Iterator[str]:
     """A real Milvus with nothing on it, of regen's or of anybody's."""
 
     def empty(client: Any) -> None:
@@ -78,24 +78,27 @@ def milvus_url(milvus_server: str) -> str:
                 client.drop_alias(alias)
             client.drop_collection(collection)
 
-    store: Any = make_store(milvus_server, ".")
-    store._connection.call("*", empty)
-    store.close()
-    return milvus_server
+    yield from emptied_around(milvus_server, empty)
 
 
 @pytest.fixture
-def chroma_url(chroma_server: str) -> str:
+def chroma_url(chroma_server: str) -> Iterator[str]:
     """A real Chroma with nothing on it, of regen's or of anybody's."""
 
     def empty(client: Any) -> None:
         for collection in client.list_collections():
             client.delete_collection(collection.name)
 
-    store: Any = make_store(chroma_server, ".")
+    yield from emptied_around(chroma_server, empty)
+
+
+def emptied_around(url: str, empty: Callable[[Any], None]) -> Iterator[str]:
+    """The URL of a server that other tests use, too: emptied by its own client before a test and after it."""
+    store: Any = make_store(url, ".")
+    store._connection.call("*", empty)
+    yield url
     store._connection.call("*", empty)
     store.close()
-    return chroma_server
 
 
 @pytest.fixture(scope="module")

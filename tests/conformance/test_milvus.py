@@ -17,7 +17,15 @@ from regen import Chunking, Document, Index
 from regen.embedders.hashing import HashingEmbedder
 from regen.errors import ConfigError, StoreError, StoreUnreachable
 from regen.ports import CollectionSpec, ForeignColumns, Store, Vector
-from regen.testing.store_cases import COLLECTION, ids_of, make_collection, make_points, random_vectors, scanned
+from regen.testing.store_cases import (
+    COLLECTION,
+    ids_of,
+    make_collection,
+    make_points,
+    numbered,
+    random_vectors,
+    scanned,
+)
 from regen.testing.stores import StoreConformance
 
 pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed: `make test-all` installs it")
@@ -53,6 +61,17 @@ class TestMilvusStore(StoreConformance):
         return [hit["entity"]["point_id"] for hit in hits[0]]
 
 
+_READER = """
+import sys
+from regen.stores.milvus import MilvusStore
+from regen.testing.store_cases import COLLECTION, random_vectors
+store = MilvusStore.from_url(sys.argv[1])
+for _ in sys.stdin:
+    print(len(store.search(COLLECTION, random_vectors(1)[0], 1000)), flush=True)
+store.close()
+"""
+
+
 @pytest.mark.slow  # some 5 s a case
 @pytest.mark.xdist_group("milvus")
 class TestMilvusServer(TestMilvusStore):
@@ -67,6 +86,28 @@ class TestMilvusServer(TestMilvusStore):
     def url(self, tmp_path: Path) -> str:
         """Name the server."""
         return self.served
+
+    def test_another_process_sees_each_write(self, store: Store) -> None:
+        """What was written or deleted is so for the next search of a process that has written nothing itself."""
+        make_collection(store, make_points(["first"]))
+        reader = subprocess.Popen([sys.executable, "-c", _READER, self.served], stdin=-1, stdout=-1, text=True)
+
+        def found() -> int:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            reader.stdin.write("\n")
+            reader.stdin.flush()
+            return int(reader.stdout.readline())
+
+        assert found() == 1
+        for at in range(10):
+            store.upsert(COLLECTION, make_points(numbered(100)[at * 10 : at * 10 + 10]))
+            assert found() == 1 + 10 * (at + 1)
+        for at in range(10):
+            store.delete(COLLECTION, numbered(100)[at * 10 : at * 10 + 10])
+            assert found() == 1 + 100 - 10 * (at + 1)
+        reader.communicate()
+        assert reader.returncode == 0
 
     def by_alias(self, store: Store, alias: str, query: Vector, k: int) -> list[str]:
         """Ask again where the server fails: 2.3.5 refuses a search by an alias, now and then, while it is altered."""

@@ -272,9 +272,8 @@ class MilvusStore:
         """All rows in the order of their keys, as a query for all keys first shows them: pages never overlap."""
         keys: list[Any] = []
         paging = partial(MilvusClient.query_iterator, collection_name=collection, output_fields=[key])
-        iterator = self._ask(
-            collection, partial(paging, batch_size=_ROWS_A_REQUEST, **self._connection.reading("strong"))
-        )
+        self._await_seen(collection, key)  # an iterator reads with the collection's own level, whatever it is told
+        iterator = self._ask(collection, partial(paging, batch_size=_ROWS_A_REQUEST))
         while page := self._ask(collection, lambda _: iterator.next()):
             keys += [row[key] for row in page]
         iterator.close()
@@ -292,10 +291,10 @@ class MilvusStore:
         if self._connection.writes_wait:
             self._await_seen(collection)
 
-    def _await_seen(self, collection: str) -> None:
+    def _await_seen(self, collection: str, key: str = "key") -> None:
         """Return when every search sees what was written before: a read of the level Strong answers no earlier."""
         if not self._connection.local:
-            self._query(collection, "key == ''", ["key"])
+            self._query(collection, f"{key} in []", [key])
 
     def _make(self, name: str, dimensions: int, spec: CollectionSpec, settings: GraphSettings) -> None:
         make = partial(_make, name=name, schema=schema(dimensions), index=index_of(spec.metric, settings))

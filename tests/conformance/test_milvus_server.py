@@ -12,6 +12,8 @@ import pytest
 from regen.errors import StoreError
 from regen.testing import milvus_server
 
+pytestmark = pytest.mark.store("milvus")
+
 _OWNER = """
 import sys
 from pathlib import Path
@@ -23,9 +25,11 @@ sys.stdin.read()
 
 
 @pytest.mark.slow  # some 15 s
-@pytest.mark.store("milvus")
-def test_nothing_is_left_of_a_server_whose_owner_was_killed(milvus_programs: Path) -> None:
-    """It listens on the loopback only, and dies with the process that has started it, killed or not."""
+def test_nothing_is_left_of_a_server_whose_owner_was_killed(
+    milvus_programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It listens on the loopback only, and goes with its data when the process that has started it is killed."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     owner = subprocess.Popen([sys.executable, "-c", _OWNER, str(milvus_programs)], stdin=-1, stdout=-1, text=True)
     assert owner.stdout is not None
     host, _, port = owner.stdout.readline().strip().removeprefix("milvus://").partition(":")
@@ -37,6 +41,7 @@ def test_nothing_is_left_of_a_server_whose_owner_was_killed(milvus_programs: Pat
     owner.kill()
     owner.communicate()
     assert psutil.wait_procs(family, 30)[1] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_program_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

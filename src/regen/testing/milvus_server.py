@@ -7,7 +7,7 @@
 Milvus listens on every address of its host. So it gets a network of its own that nobody else can reach, and a process
 in there passes on what comes in at a port of the loopback out here: the listening socket is made outside, and stays
 outside where the process that inherits it has gone inside. That process is the first of a process namespace, too: when
-it ends, or whoever started it does, nothing of the server is left. Needs Linux on x86_64, root and ``unshare``.
+it ends, as it does with whoever started it, nothing of the server is left. Needs Linux on x86_64, root and ``unshare``.
 """
 
 from __future__ import annotations
@@ -126,6 +126,9 @@ def _serve(fd: int, programs: str, folder: str) -> None:
     server.set_base_dir(folder)
     server.start()  # returns when it says that it is healthy
     asyncio.run(_pass_on(socket.socket(fileno=fd), server.listen_port))
+    server.server_proc.kill()
+    server.server_proc.wait()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _raise_loopback() -> None:
@@ -149,11 +152,11 @@ async def _pass_on(listening: socket.socket, port: int) -> None:
             return
         await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
 
-    async with await asyncio.start_server(connected, sock=listening):
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.read)
-        os._exit(0)  # the first process of a namespace takes all others with it
+    passing = await asyncio.start_server(connected, sock=listening)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    passing.close()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,6 +1,6 @@
 """Each store through regen beside its own client in the same run: writes, searches and recall, as ratios.
 
-    python -m benchmarks.stores [--stores lancedb,qdrant] [--points 20000] [--json FILE]
+    python -m benchmarks.stores [--stores lancedb,milvus-server] [--points 20000] [--json FILE]
 
 The same unit vectors in clusters, 384 numbers each, go through regen's adapter and through the vendor's client with the
 same index settings and nothing else: no payload but an id, no filter, no access. Targets: 10 % on writes, 15 % or 1 ms
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from rich.table import Table
 
 from regen.ports import CollectionSpec, MaintainedStore, Payload, Points, Vectors
 from regen.registry import make_store
+from regen.testing.chroma_server import ChromaServer
+from regen.testing.milvus_server import MilvusServer, install, obstacle
 from regen.testing.postgres_server import PostgresServer
 
 DIMENSIONS, BATCH, QUERIES, K = 384, 500, 100, 10
@@ -36,6 +39,8 @@ URLS = {
     "qdrant": ("qdrant_client", "qdrant+file://regen"),
     "chroma": ("chromadb", "chroma+file://regen"),
     "milvus": ("pymilvus", "milvus+file://regen.db"),
+    "chroma-server": ("chromadb", "a server of our own"),
+    "milvus-server": ("pymilvus", "a server of our own"),
 }
 
 
@@ -144,14 +149,17 @@ def bare_qdrant(vectors: Vectors) -> Bare:
     return opened
 
 
-def bare_chroma(vectors: Vectors) -> Bare:
-    """Chroma's own client, in a folder."""
+def bare_chroma(vectors: Vectors, name: str = "chroma") -> Bare:
+    """Chroma's own client, in a folder or of a server."""
 
     def opened(folder: Path) -> Any:
         import chromadb
 
         settings = chromadb.config.Settings(anonymized_telemetry=False)
-        client = chromadb.PersistentClient(str(folder / "bare"), settings=settings)
+        if name == "chroma":
+            client = chromadb.PersistentClient(str(folder / "bare"), settings=settings)
+        else:
+            client = chromadb.HttpClient(port=int(URLS[name][1].rpartition(":")[2]), settings=settings)
         graph = {"space": "ip", "max_neighbors": 16, "ef_construction": 128, "ef_search": 128}
         held = client.create_collection("bare", configuration={"hnsw": graph}, embedding_function=None)
 
@@ -166,13 +174,14 @@ def bare_chroma(vectors: Vectors) -> Bare:
     return opened
 
 
-def bare_milvus(vectors: Vectors) -> Bare:
-    """Milvus's own client, in a file."""
+def bare_milvus(vectors: Vectors, name: str = "milvus") -> Bare:
+    """Milvus's own client, in a file or of a server; nobody waits until a write is seen."""
 
     def opened(folder: Path) -> Any:
         from pymilvus import DataType, MilvusClient
 
-        client = MilvusClient(str(folder / "bare.db"))
+        server = URLS[name][1].replace("milvus://", "http://")
+        client = MilvusClient(str(folder / "bare.db") if name == "milvus" else server)
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSIONS)
@@ -193,12 +202,14 @@ def bare_milvus(vectors: Vectors) -> Bare:
     return opened
 
 
-BARE = {
+BARE: dict[str, Callable[[Vectors], Bare]] = {
     "lancedb": bare_lancedb,
     "pgvector": bare_pgvector,
     "qdrant": bare_qdrant,
     "chroma": bare_chroma,
     "milvus": bare_milvus,
+    "chroma-server": partial(bare_chroma, name="chroma-server"),
+    "milvus-server": partial(bare_milvus, name="milvus-server"),
 }
 
 
@@ -241,10 +252,26 @@ def measured(bare: Bare, count: int, queries: Vectors, best: list[set[int]]) -> 
     return {"rows_per_s": rate, "p50_ms": float(p50), "p95_ms": float(p95), "recall": found / (K * len(queries))}
 
 
+def milvus_server(stack: ExitStack) -> str:
+    """A real Milvus; its program goes with the run. Raises RuntimeError where none can be run."""
+    if told := obstacle():
+        raise RuntimeError(told)
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    return stack.enter_context(MilvusServer(install(Path(folder)))).url
+
+
+SERVERS: dict[str, Callable[[ExitStack], str]] = {
+    "pgvector": lambda stack: stack.enter_context(stack.enter_context(PostgresServer()).database()),
+    "chroma-server": lambda stack: stack.enter_context(ChromaServer()).url,
+    "milvus-server": milvus_server,
+}
+
+
 def main() -> None:
     """Measure and print; misses are printed as misses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stores", default=",".join(URLS))
+    embedded = ",".join(name for name in URLS if not name.endswith("-server"))
+    parser.add_argument("--stores", default=embedded, help=f"of {','.join(URLS)}; by default {embedded}")
     parser.add_argument("--points", type=int, default=20_000)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -252,9 +279,9 @@ def main() -> None:
     best = [set(np.argsort(-(vectors @ query))[:K].tolist()) for query in queries]
     results: dict[str, Any] = {}
     with ExitStack() as stack:
-        if "pgvector" in arguments.stores.split(",") and find_spec("psycopg") is not None:
-            server = stack.enter_context(PostgresServer())
-            URLS["pgvector"] = ("psycopg", stack.enter_context(server.database()))
+        for name in arguments.stores.split(","):
+            if name in SERVERS and find_spec(URLS[name][0]) is not None:
+                URLS[name] = (URLS[name][0], SERVERS[name](stack))
         compare(arguments, vectors, queries, best, results)
     if arguments.json:
         arguments.json.write_text(json.dumps({"points": arguments.points, "stores": results}, indent=1))

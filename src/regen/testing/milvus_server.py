@@ -79,7 +79,8 @@ class MilvusServer:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self._port = listening.getsockname()[1]
             fd = listening.fileno()
-            inside = [sys.executable, "-m", "regen.testing.milvus_server", str(fd), str(programs), str(self._folder)]
+            places = [str(programs.resolve()), str(self._folder)]
+            inside = [sys.executable, "-m", "regen.testing.milvus_server", str(fd), *places]
             with (self._folder / "log").open("wb") as log:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                     [*_ALONE, *inside], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, pass_fds=[fd],

@@ -6,6 +6,7 @@ PostgreSQL's text type holds every character but NUL, and documents may hold it.
 
 from __future__ import annotations
 
+import re
 import select
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ _BOUNDED: Final = "SELECT set_config({name}, {value}, false) WHERE current_setti
 """Where a database, a user or the URL's ``options`` say how long, it is as they say."""
 AT_LEISURE: Final = f"SET LOCAL {_STANDSTILL} = 0"
 """Lets one transaction stand still: it locks nothing that others wait for, and goes at the pace of something else."""
+REFUSED: Final = re.compile(
+    r"authentication failed|no password supplied|role .* does not exist|no pg_hba.conf entry|permission denied for data"
+)
+"""What a server says that is there, and does not let this user in: to try again would not help."""
 _NUL, _MARK = "\0", "\1"
 _MARK_BYTE: Final = b"\1"
 

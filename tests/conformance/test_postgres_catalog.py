@@ -21,7 +21,15 @@ from regen.catalog.sqlite import open_catalog as open_sqlite
 from regen.core.alarms import Alert
 from regen.core.chunks import write_token
 from regen.core.documents import Document
-from regen.errors import AliasMoved, CatalogBusy, CatalogError, ConfigError, LeaseLost, SchemaMismatch
+from regen.errors import (
+    AliasMoved,
+    CatalogBusy,
+    CatalogError,
+    CatalogUnreachable,
+    ConfigError,
+    LeaseLost,
+    SchemaMismatch,
+)
 from regen.ports.catalog import Catalog, Cost
 from regen.ports.rollouts import LoggedQuery
 from regen.ports.service import ApiKey, Audited, KeptAnswer
@@ -227,8 +235,16 @@ def test_urls() -> None:
     with pytest.raises(ConfigError, match="password") as refused:
         open_catalog("postgresql://me:s3cret@host/db")
     assert "s3cret" not in str(refused.value)
-    with pytest.raises(CatalogError, match="cannot be reached"):
+    with pytest.raises(CatalogUnreachable, match="cannot be reached"):
         open_catalog("postgresql://me@/db?host=/nonexistent")
+
+
+def test_a_user_whom_the_server_does_not_know(postgres_url: str) -> None:
+    """It is told as what it is: the server is there, and to try again would not help."""
+    with pytest.raises(CatalogError, match="refuses the credentials") as refused:
+        open_catalog(postgres_url.replace("postgres@", "nobody@"))
+    assert not isinstance(refused.value, CatalogUnreachable)
+    assert "PGPASSWORD" in (refused.value.hint or "")
 
 
 def full(catalog: Catalog) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier, Semaphore
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from tests.serving.filling import QUERIES, Filling, filling
 from regen import Document
 from regen.errors import ConfigError, NotPromotable
 from regen.evaluation.measures import rank_documents
+from regen.ports.rollouts import RouteKind
+from regen.serving.routes import context
 
 METHODS = ("calibrated", "min_max", "z_score", "reciprocal_rank")
 
@@ -63,6 +66,24 @@ def test_equal_texts_are_shown_once(world: Filling) -> None:
     world.index.begin_rollout(2, route="dual")
     shown = [hit.doc_id for hit in world.search(said, 20) if hit.doc_id.startswith("twin")]
     assert len(shown) == 1
+
+
+@pytest.mark.parametrize("route", ["dual", "interleaved"])
+def test_both_are_asked_at_once(world: Filling, route: RouteKind) -> None:
+    """The slower of the two stores is all that a reader waits for."""
+    world.start(route)
+    meet = Barrier(2)
+    world.store.before = {world.generation(number).collection: lambda: meet.wait(30) for number in (1, 2)}
+    assert world.search(QUERIES[0]).explanation.fallback is None
+    assert world.store.before == {}
+
+
+def test_where_many_search_at_once(world: Filling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that find no room beside the others are answered the same, by one generation after the other."""
+    world.index.begin_rollout(2, route="dual")
+    usual = world.search(QUERIES[0]).hits
+    monkeypatch.setattr(context, "_slots", Semaphore(0))
+    assert world.search(QUERIES[0]).hits == usual
 
 
 def test_a_candidate_that_fails(world: Filling) -> None:

@@ -38,7 +38,7 @@ from regen.catalog.database import (
 )
 from regen.catalog.migrate import migrate, verify
 from regen.errors import CatalogError, CatalogUnreachable
-from regen.postgres import AT_LEISURE, IDENTITY, Address, hung_up
+from regen.postgres import AT_LEISURE, IDENTITY, REFUSED, Address, hung_up
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def open_catalog(url: str, root: Path | None = None, *, migrating: bool = True) 
 
     With ``migrating`` it is made, or brought to this version's schema, if need be; without, it is only checked: that is
     for services, whose database user may not be allowed to change a schema. Raises ConfigError for the URL,
-    SchemaMismatch, CatalogError when the server cannot be reached or is too old.
+    SchemaMismatch, CatalogError when the server cannot be reached, does not let this user in, or is too old.
     """
     address = Address.of(url)
     engine = make_engine(address)
@@ -240,8 +240,14 @@ def _refuse_old(engine: Engine) -> None:
             raw: Any = connection.connection.driver_connection
             version = raw.info.server_version
     except (DBAPIError, psycopg.Error) as error:
+        text = str(getattr(error, "orig", error)).strip()
+        if REFUSED.search(text):
+            raise CatalogError(
+                f"the catalog's PostgreSQL refuses the credentials: {text}",
+                hint="check the user of catalog.url, and its password in PGPASSWORD or ~/.pgpass",
+            ) from error
         raise CatalogUnreachable(
-            f"the catalog's PostgreSQL cannot be reached: {str(getattr(error, 'orig', error)).strip()}",
+            f"the catalog's PostgreSQL cannot be reached: {text}",
             hint="check host, port, database and user of catalog.url, and PGPASSWORD or ~/.pgpass",
         ) from error
     if version < _OLDEST:

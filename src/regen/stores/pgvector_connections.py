@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from psycopg import errors
 from sqlalchemy.pool import QueuePool
 
 from regen.errors import CollectionMissing, StoreError, StoreUnreachable
-from regen.postgres import Address, hung_up
+from regen.postgres import REFUSED, Address, hung_up
 
 T = TypeVar("T")
 
@@ -28,9 +27,6 @@ _PASSING: Final = (
     errors.DeadlockDetected,
     errors.SerializationFailure,
     errors.LockNotAvailable,
-)
-_REFUSED: Final = re.compile(
-    r"authentication failed|no password supplied|role .* does not exist|no pg_hba.conf entry|permission denied for data"
 )
 _SETTINGS: Final = (
     "SET hnsw.iterative_scan = 'strict_order'",  # off, a narrow filter would get fewer than k (docs/adr/0009)
@@ -202,7 +198,7 @@ def translated(error: Exception, collection: str, url: str) -> StoreError:
         return StoreError(
             f"other writers kept changing collection {collection!r} in {url}: {text}", hint="nothing is lost; run again"
         )
-    if isinstance(error, psycopg.OperationalError) and _REFUSED.search(text):
+    if isinstance(error, psycopg.OperationalError) and REFUSED.search(text):
         return StoreError(
             f"PostgreSQL at {url} refuses the credentials: {text}",
             hint="check the user of store.url, and its password in PGPASSWORD or ~/.pgpass",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from regen.core.results import SearchResult
 from regen.errors import NotFound, RegenError
@@ -18,6 +21,18 @@ if TYPE_CHECKING:
 
 BASELINE: Final = "baseline"
 CANDIDATE: Final = "candidate"
+AT_ONCE: Final = 16
+"""Searches whose candidate is asked beside the live generation; of more at once each asks one after the other."""
+_slots = threading.BoundedSemaphore(AT_ONCE)
+_pool = ThreadPoolExecutor(AT_ONCE, "regen-candidate")
+
+
+class Tried(NamedTuple):
+    """The candidate's answer (or None), why it failed (or None), and how many milliseconds it took."""
+
+    found: SearchResult | None
+    failure: str | None
+    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +80,8 @@ class Serving:
         kind = self.rollout.kind
         return self.reader.answer(asked, generation, self.route, kind, enough=self.asked.k, facts=facts)
 
-    def try_candidate(
-        self, *, k: int | None = None, facts: FenceReader | None = None
-    ) -> tuple[SearchResult | None, str | None, float]:
-        """The candidate's answer (or None), why it failed (or None), and how many milliseconds it took.
-
-        A candidate that fails must not fail the search: the live generation answers, and says so (I10).
-        """
+    def try_candidate(self, *, k: int | None = None, facts: FenceReader | None = None) -> Tried:
+        """The candidate's answer. One that fails must not fail the search: the live one answers, and says so (I10)."""
         started = time.perf_counter()
         try:
             found, failure = self.ask(self.candidate, k=k, facts=facts), None
@@ -82,7 +92,21 @@ class Serving:
                 None,
                 error.message if isinstance(error, RegenError) else f"{type(error).__name__}: {error}",
             )
-        return found, failure, (time.perf_counter() - started) * 1e3
+        return Tried(found, failure, (time.perf_counter() - started) * 1e3)
+
+    def ask_both(self, *, k: int | None = None, facts: FenceReader | None = None) -> tuple[SearchResult | None, Tried]:
+        """The live generation's answer, and the candidate's (held to ``facts``), each asked while the other is."""
+        if not _slots.acquire(blocking=False):
+            return self.ask(self.live, k=k), self.try_candidate(k=k, facts=facts)
+        try:
+            beside = _pool.submit(copy_context().run, self.try_candidate, k=k, facts=facts)
+            try:
+                live = self.ask(self.live, k=k)
+            finally:
+                tried = beside.result()
+        finally:
+            _slots.release()
+        return live, tried
 
     def fall_back(self, why: str | None) -> SearchResult | None:
         """The live generation's answer in the candidate's place."""

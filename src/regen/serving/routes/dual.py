@@ -25,10 +25,10 @@ def dual(serving: Serving) -> Answered | None:
     """
     started = time.perf_counter()
     depth = max(serving.asked.k, DEPTH)
-    live = serving.ask(serving.live, k=depth)
+    held = HeldNow(serving.reader.catalog, serving.candidate.number)
+    live, (found, failure, _) = serving.ask_both(k=depth, facts=held)
     if live is None:
         return None
-    found, failure, _ = serving.try_candidate(k=depth, facts=HeldNow(serving.reader.catalog, serving.candidate.number))
     if found is None:
         told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
         result = replace(live, explanation=replace(live.explanation, fallback=told))

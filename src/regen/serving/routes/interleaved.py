@@ -17,10 +17,9 @@ def interleaved(serving: Serving) -> Answered | None:
     Each hit keeps the generation, space and score that it was found with, so scores do not fall monotonically.
     """
     started = time.perf_counter()
-    live = serving.ask(serving.live)
+    live, (found, failure, took) = serving.ask_both()
     if live is None:
         return None
-    found, failure, took = serving.try_candidate()
     if found is None:
         told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
         kept = replace(live, explanation=replace(live.explanation, fallback=told))

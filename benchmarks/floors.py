@@ -1,8 +1,9 @@
 """What a sync and a search are measured beside: the same work done by the store's own client, with nothing else.
 
 The floor of a first load is to embed everything and write it in batches of 1,000, with the index that searches use; of
-a sync in which nothing changed, to hash everything and compare it with the hashes read from SQLite; of a search, the
-store's own call for the same vector on the same collection.
+a sync in which nothing changed, to hash everything and compare it with the hashes read from SQLite; of one in which
+something did, the same, and to embed and write what is new, to delete what is gone, and to write other metadata beside
+the vectors that are there; of a search, the store's own call for the same vector on the same collection.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from regen.ports import Vector
 BATCH, K = 1_000, 10
 Ask = Callable[[Any], object]
 _ALWAYS: Final = timedelta(0)
+_COLUMNS: Final = f"id text, text text, version text, section text, vector vector({DIMENSIONS})"
 
 
 class Floor(Protocol):
@@ -38,6 +40,14 @@ class Floor(Protocol):
 
     def load(self, rows: list[dict[str, Any]], folder: Path, index: Index) -> float:
         """Seconds to embed and write all rows, indexed as the index's own collection is."""
+        ...
+
+    def replace(self, rows: list[dict[str, Any]], gone: list[str]) -> None:
+        """Embed and write some rows, whether they are new or not, and delete others, in what ``load`` has written."""
+        ...
+
+    def describe(self, rows: list[dict[str, Any]]) -> None:
+        """Write the metadata of some rows; their vectors stay."""
         ...
 
     def ask(self, index: Index) -> Ask:
@@ -52,24 +62,30 @@ class LanceFloor:
 
     def load(self, rows: list[dict[str, Any]], folder: Path, index: Index) -> float:  # noqa: ARG002 - no index at this size
         """Tables of Arrow, merged in."""
-        embedder = TrivialEmbedder()
         started = time.perf_counter()
-        table = None
-        for part, vectors in _embedded(rows, embedder):
-            data = pa.table(
-                {
-                    "id": [row["id"] for row in part],
-                    "text": [row["text"] for row in part],
-                    "version": [row["meta"]["version"] for row in part],
-                    "section": [row["meta"]["section"] for row in part],
-                    "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(vectors)), DIMENSIONS),
-                }
-            )
-            if table is None:
-                table = lancedb.connect(str(folder / "floor")).create_table("floor", data)
+        for at, (part, vectors) in enumerate(_embedded(rows, TrivialEmbedder())):
+            if at:
+                self._merge(part, vectors)
             else:
-                table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(data)
+                database = lancedb.connect(str(folder / "floor"))
+                self._table: Any = database.create_table("floor", _arrow(part, vectors))
         return time.perf_counter() - started
+
+    def replace(self, rows: list[dict[str, Any]], gone: list[str]) -> None:
+        """A merge, and one condition that names all that are gone."""
+        for part, vectors in _embedded(rows, TrivialEmbedder()):
+            self._merge(part, vectors)
+        if gone:
+            self._table.delete(f"id IN ({', '.join(repr(name) for name in gone)})")
+
+    def describe(self, rows: list[dict[str, Any]]) -> None:
+        """A merge of the columns that change."""
+        changed = _arrow(rows, None).drop_columns(["text"])
+        self._table.merge_insert("id").when_matched_update_all().execute(changed)
+
+    def _merge(self, rows: list[dict[str, Any]], vectors: Any) -> None:
+        merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        merge.execute(_arrow(rows, vectors))
 
     def ask(self, index: Index) -> Ask:
         """One query of the table."""
@@ -91,25 +107,43 @@ class PgvectorFloor:
 
     def load(self, rows: list[dict[str, Any]], folder: Path, index: Index) -> float:  # noqa: ARG002 - a server's table
         """COPY into a temporary table, and from there by one statement; then the index."""
-        embedder, link = TrivialEmbedder(), self._link
-        like = self._made_like(index)
+        link, like = self._link, self._made_like(index)
         started = time.perf_counter()
         link.execute("DROP TABLE IF EXISTS floor")
-        columns = f"id text, text text, version text, section text, vector vector({DIMENSIONS})"
-        link.execute(f"CREATE TABLE floor ({columns}, PRIMARY KEY (id))".encode())
-        for part, vectors in _embedded(rows, embedder):
-            with link.transaction(), link.cursor() as cursor:
-                cursor.execute(f"CREATE TEMP TABLE new ({columns}) ON COMMIT DROP".encode())
-                with cursor.copy("COPY new FROM STDIN (FORMAT BINARY)") as copy:
-                    copy.set_types(["text", "text", "text", "text", "bytea"])
-                    for row, vector in zip(part, vectors, strict=True):
-                        copy.write_row(_columns(row, vector))
-                cursor.execute("INSERT INTO floor SELECT * FROM new ON CONFLICT (id) DO NOTHING")
+        link.execute(f"CREATE TABLE floor ({_COLUMNS}, PRIMARY KEY (id))".encode())
+        for part, vectors in _embedded(rows, TrivialEmbedder()):
+            self._stage(part, vectors, "INSERT INTO floor SELECT * FROM new ON CONFLICT (id) DO NOTHING")
         if like is not None:
             link.execute("SET maintenance_work_mem = '512MB'")
             link.execute(f"CREATE INDEX ON floor {like}".encode())
             link.execute("ANALYZE floor")
         return time.perf_counter() - started
+
+    def replace(self, rows: list[dict[str, Any]], gone: list[str]) -> None:
+        """As a load; and one statement that names all that are gone."""
+        merged = ", ".join(f"{name} = excluded.{name}" for name in ("text", "version", "section", "vector"))
+        for part, vectors in _embedded(rows, TrivialEmbedder()):
+            self._stage(part, vectors, f"INSERT INTO floor SELECT * FROM new ON CONFLICT (id) DO UPDATE SET {merged}")
+        if gone:
+            self._link.execute("DELETE FROM floor WHERE id = ANY(%s)", [gone])
+
+    def describe(self, rows: list[dict[str, Any]]) -> None:
+        """One statement for all rows."""
+        self._stage(
+            rows,
+            None,
+            "UPDATE floor SET version = new.version, section = new.section FROM new WHERE floor.id = new.id",
+        )
+
+    def _stage(self, rows: list[dict[str, Any]], vectors: Any, then: str) -> None:
+        """Copy rows (without vectors: empty ones) into a table ``new``, and run a statement that reads it."""
+        with self._link.transaction(), self._link.cursor() as cursor:
+            cursor.execute(f"CREATE TEMP TABLE new ({_COLUMNS}) ON COMMIT DROP".encode())
+            with cursor.copy("COPY new FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types(["text", "text", "text", "text", "bytea"])
+                for row, vector in zip(rows, [None] * len(rows) if vectors is None else vectors, strict=True):
+                    copy.write_row(_columns(row, vector))
+            cursor.execute(then.encode())
 
     def ask(self, index: Index) -> Ask:
         """One statement on regen's own table, prepared as psycopg does by itself."""
@@ -132,21 +166,46 @@ class PgvectorFloor:
         return None if row is None else row[0]
 
 
+def change(floor: Floor, rows: list[dict[str, Any]], folder: Path, *, text: bool) -> float:
+    """Seconds to find what differs from what was last written, and to write it: texts, or only their metadata."""
+    connection = sqlite3.connect(folder / "floor.db")
+    started = time.perf_counter()
+    changed, gone = _difference(connection, rows)
+    if text:
+        floor.replace(changed, gone)
+    else:
+        assert not gone
+        floor.describe(changed)
+    _keep(connection, changed)
+    seconds = time.perf_counter() - started
+    connection.executemany("delete from h where id = ?", [(name,) for name in gone])
+    connection.commit()
+    assert changed
+    return seconds
+
+
 def detect(rows: list[dict[str, Any]], folder: Path) -> float:
-    """Seconds to hash every document and compare with the hashes that SQLite holds."""
+    """Seconds to hash every document and compare with the hashes that SQLite holds: those of the same documents."""
     connection = sqlite3.connect(folder / "floor.db")
     connection.execute("create table if not exists h (id text primary key, h blob) without rowid")
-    connection.executemany("insert or replace into h values (?, ?)", [(row["id"], _hashed(row)) for row in rows])
-    connection.commit()
+    _keep(connection, rows)
     started = time.perf_counter()
-    old = dict(connection.execute("select id, h from h"))
-    new = {row["id"]: _hashed(row) for row in rows}
-    changed = [key for key, value in new.items() if old.get(key) != value]
-    gone = old.keys() - new.keys()
+    changed, gone = _difference(connection, rows)
     seconds = time.perf_counter() - started
     assert not changed
     assert not gone
     return seconds
+
+
+def _difference(connection: sqlite3.Connection, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    old = dict(connection.execute("select id, h from h"))
+    new = {row["id"]: _hashed(row) for row in rows}
+    return [row for row in rows if old.get(row["id"]) != new[row["id"]]], list(old.keys() - new.keys())
+
+
+def _keep(connection: sqlite3.Connection, rows: list[dict[str, Any]]) -> None:
+    connection.executemany("insert or replace into h values (?, ?)", [(row["id"], _hashed(row)) for row in rows])
+    connection.commit()
 
 
 def _hashed(row: dict[str, Any]) -> bytes:
@@ -161,9 +220,22 @@ def _embedded(rows: list[dict[str, Any]], embedder: TrivialEmbedder) -> Iterator
         yield part, embedder.embed_documents([row["text"] for row in part])
 
 
+def _arrow(rows: list[dict[str, Any]], vectors: Any) -> pa.Table:
+    columns: dict[str, Any] = {
+        "id": [row["id"] for row in rows],
+        "text": [row["text"] for row in rows],
+        "version": [row["meta"]["version"] for row in rows],
+        "section": [row["meta"]["section"] for row in rows],
+    }
+    if vectors is not None:
+        columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(vectors)), DIMENSIONS)
+    return pa.table(columns)
+
+
 def _columns(row: dict[str, Any], vector: Any) -> tuple[object, ...]:
     meta = row["meta"]
-    return row["id"], row["text"], meta["version"], meta["section"], binary(vector)
+    held = None if vector is None else binary(vector)
+    return row["id"], row["text"], meta["version"], meta["section"], held
 
 
 def binary(vector: Vector) -> bytes:

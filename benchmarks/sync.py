@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.floors import Floor, LanceFloor, PgvectorFloor, detect
+from benchmarks.floors import Floor, LanceFloor, PgvectorFloor, change, detect
 from benchmarks.page import machine, put
 from benchmarks.peers import STEPS, measure_peers, missing_peers
 from benchmarks.workload import ListSource, Meter, TrivialEmbedder, documents, load, median
@@ -63,6 +63,8 @@ def measure(versions: dict[str, list[dict[str, Any]]], folder: Path, floor: Floo
     results["search"] = measure_search(index, floor, embedder, versions["v3"])
     results["first load"]["floor"] = floor.load(versions["v1"], folder, index)
     results["nothing changed"]["floor"] = detect(versions["v1"], folder)
+    results["1 % edited"]["floor"] = change(floor, versions["v2"], folder, text=True)
+    results["metadata of 10 %"]["floor"] = change(floor, versions["v3"], folder, text=False)
     index.close()
     return results
 

@@ -34,6 +34,7 @@ from rich.table import Table
 
 from regen.core.recipe import Chunking
 from regen.index import Index
+from regen.registry import make_embedder
 
 STAGES = ("load", "nothing", "edit", "derived", "embedded", "switch", "search")
 PER_DOCUMENT = {"load", "nothing", "edit", "derived", "embedded"}
@@ -54,7 +55,7 @@ def index_over(folder: Path, source: MixedSource | None, embedder: TrivialEmbedd
     with Index(
         embedder=embedder, store="lancedb://vectors", catalog="sqlite:///catalog.db", source=source,
         chunking=Chunking("whole"), root=folder, index={"min_rows": int(os.environ.get(MIN_ROWS, "50000"))},
-        models={"TrivialEmbedder": TrivialEmbedder(), "OtherModel": OtherModel()}, **more,
+        models={make_embedder(model).info.name: model for model in (TrivialEmbedder(), OtherModel())}, **more,
     ) as index:  # fmt: skip
         yield index
 

@@ -165,7 +165,7 @@ def part_of(whole: Stream, pages: int | None, commits: int) -> tuple[dict[str, s
 
 
 @pytest.mark.parametrize(
-    ("pages", "commits"), [(700, 120), pytest.param(None, WHOLE, marks=WHOLE_MARKS)]
+    ("pages", "commits"), [(350, 72), pytest.param(None, WHOLE, marks=WHOLE_MARKS)]
 )  # fmt: skip
 def test_a_corpus_migrates_while_it_lives(
     stream: Stream,  # noqa: F811 - the fixture

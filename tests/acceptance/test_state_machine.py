@@ -434,7 +434,7 @@ def profile(examples: int, steps: int, *, seeded: bool = True) -> settings:
 
 def test_in_memory() -> None:
     """Whatever happens, the index is what a dictionary would be."""
-    run_state_machine_as_test(KeptInStep, settings=profile(40, 20))
+    run_state_machine_as_test(KeptInStep, settings=profile(25, 20))
 
 
 def test_on_lancedb() -> None:

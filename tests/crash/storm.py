@@ -62,7 +62,7 @@ class Storm:
         self.over = threading.Event()
 
     def run(self, seconds: float) -> dict[str, Any]:
-        """Let it blow for so long; what happened, and what was wrong."""
+        """Let it blow for so long, and until each fault has happened; what happened, and what was wrong."""
         observer = threading.Thread(target=self.observe)
         observer.start()
         for name in ACTORS:
@@ -71,13 +71,14 @@ class Storm:
         faults = [self.kill, self.kill, self.kill, self.cut, self.refuse, self.slow, self.hang, self.restart]
         faults += [self.crash] if self.place is None else [self.crash, self.fill]
         self.chance.shuffle(faults)
-        while time.monotonic() < end and not self.wrong:
-            for fault in faults:  # each at least once, in an order of the seed's; then again in another
+        names = {fault.__name__ for fault in faults}
+        while (time.monotonic() < end or not names <= self.happened.keys()) and not self.wrong:
+            for fault in faults:  # each in an order of the seed's; then again in another
                 self.happened[fault.__name__] += 1
                 fault()
                 self.mend()
                 time.sleep(self.chance.uniform(0.3, 1.5))
-                if time.monotonic() > end:
+                if time.monotonic() > end and names <= self.happened.keys():
                     break
             self.chance.shuffle(faults)
         self.over.set()

@@ -75,7 +75,7 @@ class TimedUpkeep:
             finally:
                 self.seconds += time.perf_counter() - started
                 self.cpu += time.process_time() - cpu
-                meter.phase = "work"
+                meter.phase = "after"  # what upkeep has left behind is not the work's
             self.told += done
             return done
 

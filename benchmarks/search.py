@@ -4,7 +4,8 @@
 
 The floor is LanceDB's own query builder on the same table, with the same condition, columns and index settings. Both
 get the same vectors, one after the other, so that neither has the quieter half of the run. Routes are compared with the
-sum of their parts: the same search of either generation by itself. ``--write`` puts the tables into docs/benchmarks.md.
+sum of their parts: the search of either generation by itself, for as many candidates as the route takes from each, and
+for as many hits as its caller gets. ``--write`` puts the tables into docs/benchmarks.md.
 """
 
 # ruff: noqa: SLF001 - the floor is the store's own table below the facade
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -32,6 +34,7 @@ from regen.core.recipe import Chunking
 from regen.embedders.hashing import HashingEmbedder
 from regen.engine.settings import Migration, Rescore
 from regen.index import Index
+from regen.serving.routes.dual import DEPTH
 from regen.stores.lancedb import LanceStore, _condition
 from regen.stores.lancedb_search import _AT_ZERO_DISTANCE, HIT_COLUMNS
 from regen.stores.lancedb_upkeep import ALL_PARTITIONS
@@ -212,20 +215,19 @@ def measure_routes(chunks: int, count: int) -> Iterator[str]:
 def compared(index: Index, name: str, generations: tuple[int, int], count: int) -> str:
     """One route beside the sum of its parts."""
     texts = [row["text"][:200] for row in load("v1")[: count * 11 : 11]]
-    times = Times()
+    times, search = Times(), partial(index.search, principals=UNRESTRICTED)
     for at, text in enumerate((*texts[:10], *texts)):
-        found = index.search(text, K, principals=UNRESTRICTED, key=f"u{at}")
+        found = search(text, K, key=f"u{at}")
         assert found.explanation.route in {"rolling", "dual"}, found.explanation
-        ask = partial(index.search, text, K, principals=UNRESTRICTED)
-        times.take("route", partial(ask, key="u"))
-        for number in generations:
-            times.take(f"{number}", partial(ask, generation=number))
-    parts = np.asarray(times.by_name["1"]) + np.asarray(times.by_name["2"])
+        times.take("route", partial(search, text, K, key="u"))
+        for number, depth in product(generations, (K, DEPTH)):
+            times.take(f"{number} {depth}", partial(search, text, depth, generation=number))
     cells = []
-    for share in (50, 95):
+    for depth, share in product((DEPTH, K), (50, 95)):
+        parts = np.sum([times.by_name[f"{number} {depth}"] for number in generations], axis=0)
         route, both = times.at("route", share), float(np.percentile(parts, share))
         cells.append(f"{both:.1f} → {route:.1f} ms{'' if route <= both + 1.0 else ' (**a miss**)'}")
-    return f"| {name} | {cells[0]} | {cells[1]} |"
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -243,7 +245,8 @@ def main() -> None:
                 lines.append(line)
             threads.append(measure_threads(index, size, vectors))
             print(threads[-1], flush=True)
-    lines += ["", *threads, "", "| route | parts → route, median | p95 |", "| --- | --- | --- |"]
+    heads = f"| route | parts for {DEPTH} → route, median | p95 | parts for {K} → route, median | p95 |"
+    lines += ["", *threads, "", heads, "| --- | --- | --- | --- | --- |"]
     for line in measure_routes(chosen.sizes[0], chosen.queries):
         print(line, flush=True)
         lines.append(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.settings import Limits
 from regen.engine.sharing import await_ranges, has_workers
 from regen.engine.stores import UNREACHABLE, Stores, behind_the_others
-from regen.errors import NotFound
+from regen.errors import CatalogBusy, NotFound
 from regen.ports import CollectionSpec, MaintainedStore, VectorCache
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation
 
@@ -387,12 +387,19 @@ class WriteSide:
             ),
         )
 
-    def maintain(self, generation: Generation, *, force: bool) -> list[str]:
-        """Let the store tend a collection; what it did, one phrase each."""
+    def maintain(self, generation: Generation, *, force: bool, wait: float | None = None) -> list[str]:
+        """Let the store tend a collection; what it did, one phrase each.
+
+        Two processes that compact a table, or build its index, do all of it twice: while one is at it another waits (up
+        to ``wait`` seconds; by default as for the right to write), and then leaves it to that one.
+        """
         store = self.stores.of(generation)
         if not isinstance(store, MaintainedStore):
             return []
-        done = store.maintain(generation.collection, force=force)
+        name, patience = f"upkeep of {self.right(generation)}", self.limits.lease_wait if wait is None else wait
+        done: list[str] = []
+        with suppress(CatalogBusy), writer_lease(self.catalog, name, self._owner, wait=patience):
+            done = store.maintain(generation.collection, force=force)
         if done:
             give_back()
         return done
@@ -400,7 +407,7 @@ class WriteSide:
     def maintain_quietly(self, generation: Generation) -> list[str]:
         """The same; a store out of reach is a remark: what was asked for is done."""
         try:
-            return self.maintain(generation, force=False)
+            return self.maintain(generation, force=False, wait=0.0)
         except UNREACHABLE as error:
             return [f"upkeep of {generation.told} was not done: {error.message}"]
 

@@ -374,6 +374,7 @@ class Index(
     def close(self) -> None:
         """Release files and connections. Idempotent."""
         self._stop_filling()
+        self._writer.close()
         self._usage.flush()
         self._reader.close()
         if self._made_cache is not None:

@@ -10,6 +10,7 @@ import pytest
 from regen import Document, Index
 from regen.engine import writing
 from regen.engine.settings import Limits
+from regen.errors import StoreError
 from regen.stores.memory import MemoryStore
 
 
@@ -49,3 +50,48 @@ def test_one_tends_and_the_others_leave_it_to_that_one(tmp_path: Path, monkeypat
         assert store.times == 1
         assert second.gc(now=True).maintenance == ["tended by force"]
         assert first._catalog.leases() == []
+
+
+def test_who_pushes_does_not_wait_for_upkeep(tmp_path: Path) -> None:
+    """It goes on beside; what it did is told by the next result, and whoever closes the index waits for its end."""
+    store = TendedStore()
+    index = Index(embedder="hashing/8", store=store, catalog="sqlite:///c.db", root=tmp_path)
+    assert index.upsert([Document("a", "one")]).notes == []
+    assert store.begun.wait(60)
+    assert index.upsert([Document("b", "two")]).notes == []
+    assert {hit.doc_id for hit in index.search("two", 5)} == {"a", "b"}
+    closing = threading.Thread(target=index.close)
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    store.go_on.set()
+    closing.join(60)
+    assert store.times == 1
+
+
+def test_what_went_on_beside_is_told(tmp_path: Path) -> None:
+    """By the first result after it, once."""
+    store = TendedStore()
+    store.go_on.set()
+    with Index(embedder="hashing/8", store=store, catalog="sqlite:///c.db", root=tmp_path) as index:
+        index.upsert([Document("a", "one")])
+        index._writer.close()
+        assert index.upsert([Document("b", "two")]).notes == ["tended"]
+        assert index.upsert([Document("c", "three")]).notes == []
+
+
+def test_upkeep_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that was pushed is found all the same."""
+    store = TendedStore()
+
+    def broken(collection: str, *, force: bool = False) -> list[str]:
+        raise StoreError(f"{collection} cannot be compacted {force}")
+
+    monkeypatch.setattr(store, "maintain", broken)
+    with Index(embedder="hashing/8", store=store, catalog="sqlite:///c.db", root=tmp_path) as index:
+        index.upsert([Document("a", "one")])
+        index._writer.close()
+        (note,) = index.upsert([Document("b", "two")]).notes
+        assert "upkeep of generation 1" in note
+        assert "cannot be compacted" in note
+        assert {hit.doc_id for hit in index.search("one", 5)} == {"a", "b"}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from regen.core.recipe import Recipe
@@ -25,6 +26,7 @@ from regen.engine.reconcile import Reconciled, Reconciler
 from regen.engine.settings import Limits
 from regen.engine.sharing import await_ranges, has_workers
 from regen.engine.stores import UNREACHABLE, Stores, behind_the_others
+from regen.engine.tending import Tending
 from regen.errors import CatalogBusy, NotFound
 from regen.ports import CollectionSpec, MaintainedStore, VectorCache
 from regen.ports.catalog import CURRENT_STATES, Catalog, Generation
@@ -33,6 +35,8 @@ OnProgress = Callable[[Progress], None]
 UPKEEP_RUNS: Final = 16
 UPKEEP_WRITES: Final = 5_000
 """After so many runs that wrote, or so many documents and points written, it is looked whether upkeep pays."""
+PUSHED: Final = frozenset({"upsert", "delete"})
+"""Verbs that somebody may wait for who has just written a document: upkeep goes on beside them."""
 
 
 @dataclass(slots=True)
@@ -50,6 +54,12 @@ class WriteSide:
     _runs_since_upkeep: int = UPKEEP_RUNS
     _written_since_upkeep: int = 0
     _turns: dict[int, threading.RLock] = field(default_factory=dict)
+    _tending: Tending = field(default_factory=Tending)
+    _tended_now: dict[int, threading.Lock] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Wait for what goes on in the background. Idempotent."""
+        self._tending.finish()
 
     @contextmanager
     def _logging(self) -> Iterator[None]:
@@ -118,8 +128,13 @@ class WriteSide:
                 result.notes.append(note)
             self._follow(result, account, progress, demand, executor)
         if self._upkeep_is_due(result):
-            for generation in self.complete():
-                result.notes += self.maintain_quietly(generation)
+            generations = self.complete()
+            upkeep = partial(self._tended, generations)
+            if verb in PUSHED and any(map(self._may_tend, generations)):
+                self._tending.ask(upkeep)
+            else:
+                result.notes += upkeep()
+        result.notes += self._tending.told()
         return result
 
     def _follow(
@@ -390,16 +405,22 @@ class WriteSide:
     def maintain(self, generation: Generation, *, force: bool, wait: float | None = None) -> list[str]:
         """Let the store tend a collection; what it did, one phrase each.
 
-        Two processes that compact a table, or build its index, do all of it twice: while one is at it another waits (up
-        to ``wait`` seconds; by default as for the right to write), and then leaves it to that one.
+        Two that compact a table, or build its index, do all of it twice: while one is at it another thread or process
+        waits (up to ``wait`` seconds; by default as for the right to write), and then leaves it to that one.
         """
         store = self.stores.of(generation)
         if not isinstance(store, MaintainedStore):
             return []
         name, patience = f"upkeep of {self.right(generation)}", self.limits.lease_wait if wait is None else wait
+        turn = self._tended_now.setdefault(generation.number, threading.Lock())
+        if not turn.acquire(timeout=patience):
+            return []
         done: list[str] = []
-        with suppress(CatalogBusy), writer_lease(self.catalog, name, self._owner, wait=patience):
-            done = store.maintain(generation.collection, force=force)
+        try:
+            with suppress(CatalogBusy), writer_lease(self.catalog, name, self._owner, wait=patience):
+                done = store.maintain(generation.collection, force=force)
+        finally:
+            turn.release()
         if done:
             give_back()
         return done
@@ -409,7 +430,18 @@ class WriteSide:
         try:
             return self.maintain(generation, force=False, wait=0.0)
         except UNREACHABLE as error:
-            return [f"upkeep of {generation.told} was not done: {error.message}"]
+            gone = not self.is_current(generation)  # given up meanwhile, and its collection dropped
+            return [] if gone else [f"upkeep of {generation.told} was not done: {error.message}"]
+
+    def _tended(self, generations: list[Generation]) -> list[str]:
+        return [note for generation in generations for note in self.maintain_quietly(generation)]
+
+    def _may_tend(self, generation: Generation) -> bool:
+        """Whether there may be something to do, or to say."""
+        try:
+            return isinstance(self.stores.of(generation), MaintainedStore)
+        except UNREACHABLE:
+            return True
 
     def abandon(self, report: GcReport, *, now: bool) -> None:
         """Give up what was half built for a recipe that is not asked for any more, unless somebody is at work on it."""

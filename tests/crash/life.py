@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+from unittest.mock import patch
 
 from tests.acceptance.one_database import Observer
 from tests.crash.worlds import (
@@ -28,11 +29,14 @@ from tests.crash.worlds import (
 
 from regen import registry
 from regen.embedders.hashing import HashingEmbedder
+from regen.engine.tending import Tending
 from regen.errors import NotFound
 from regen.index import Index
 from regen.ports import Store
 from regen.ports.catalog import Catalog
 from regen.testing.faults import Crashed, Steps, kill_this_process
+
+S = TypeVar("S")
 
 CATALOG: Final = "sqlite:///catalog.db"
 LANCE: Final = "lancedb://vectors"
@@ -54,6 +58,15 @@ class Journal:
         """The last step that was done, and the last one begun; -1 for none."""
         lines = [line.split() for line in self.path.read_text().splitlines()] if self.path.exists() else []
         return tuple(max([-1, *(int(at) for found, at in lines if found == word)]) for word in ("done", "begin"))  # type: ignore[return-value]
+
+
+def _tend(tending: Tending, upkeep: Callable[[], list[str]]) -> None:
+    tending._told += upkeep()
+
+
+def tending_at_once(run: Callable[[S], None]) -> Callable[[S], None]:
+    """Upkeep in the thread of who pushes: a life's moments come in one order, and who dies at one is that thread."""
+    return patch.object(Tending, "ask", _tend)(run)
 
 
 class Roulette:
@@ -97,6 +110,7 @@ class Life:
     url: str = ""
     """A PostgreSQL database for catalog and vectors, instead of files in ``root``."""
 
+    @tending_at_once
     def run(self) -> None:
         """Live until the history's end, or until killed."""
         history, journal = worlds(self.seed, self.count), Journal(self.root / "journal")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tests.acceptance.generations import Held, assert_same, contents
 from tests.acceptance.one_database import Observer
-from tests.crash.life import CATALOG, LANCE, Journal, left_over
+from tests.crash.life import CATALOG, LANCE, Journal, left_over, tending_at_once
 
 from regen import registry
 from regen.core.documents import UNRESTRICTED, Document
@@ -108,6 +108,7 @@ class Migration:
     """A PostgreSQL database for catalog and vectors, instead of files in ``root``."""
     _clean: dict[tuple[Wanted, int], Held] = field(default_factory=dict)
 
+    @tending_at_once
     def run(self) -> None:
         """Live until the script's end, or until killed."""
         history, journal = worlds(self.seed, self.name), Journal(self.root / "journal")

@@ -23,6 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from stamina.instrumentation import set_on_retry_hooks
 from tests.crash.life import Life, Roulette, search_until_told
 from tests.crash.migrating import Migration, Moments
 
@@ -41,6 +42,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # LanceDB calls its fork support experimental; here it is unused before the fork
     for name in PRELOADED:
         import_module(name)
+    set_on_retry_hooks([])  # structlog, where it is installed, would tell of them amid the answers
     open_catalog("sqlite://").close()  # migrations and statements are loaded by their first use
     for line in sys.stdin:
         asked = json.loads(line)

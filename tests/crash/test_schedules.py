@@ -100,12 +100,18 @@ def test_everything_happens() -> None:
     assert len(returned) > sum("raised" in line or "died" in line for line in lines)
 
 
+def found_near(name: str) -> Outcome:
+    """What finds a planted bug, near the seed that first did."""
+    found = search_for(range(FIRST[name], FIRST[name] + 3))
+    assert found is not None, "the schedules have changed: look for the first seed again, by the slow test"
+    return found
+
+
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
     """Near the seed that first found it, and by nothing but the bug."""
     with planted(name):
-        found = search_for(range(FIRST[name], FIRST[name] + 3))
-    assert found is not None, "the schedules have changed: look for the first seed again, by the slow test"
+        found = found_near(name)
     assert not run(found.schedule).problems
 
 
@@ -115,9 +121,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
 def test_what_finds_a_planted_bug_can_be_read(name: str) -> None:
     """What is left of the schedule when all is taken out that the bug does not need; it still shows nothing else."""
     with planted(name):
-        found = search_for(range(FIRST[name], FIRST[name] + 3))
-        assert found is not None
-        shrunk = shrink(found, 80)
+        shrunk = shrink(found_near(name), 80)
         assert readable(shrunk), shrunk.told()
     assert not run(shrunk.schedule).problems
 

@@ -111,7 +111,9 @@ class Serving:
     def fall_back(self, why: str | None) -> SearchResult | None:
         """The live generation's answer in the candidate's place."""
         found = self.ask(self.live)
-        if found is None:
-            return None
+        return None if found is None else self.alone(found, why)
+
+    def alone(self, live: SearchResult, why: str | None) -> SearchResult:
+        """The live generation's answer, which says why the candidate has no part in it."""
         told = f"generation {self.candidate.number} failed: {why}" if why else "the candidate was given up"
-        return replace(found, explanation=replace(found.explanation, fallback=told))
+        return replace(live, explanation=replace(live.explanation, fallback=told))

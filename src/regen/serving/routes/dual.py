@@ -29,11 +29,7 @@ def dual(serving: Serving) -> Answered | None:
     live, (found, failure, _) = serving.ask_both(k=depth, facts=held)
     if live is None:
         return None
-    if found is None:
-        told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
-        result = replace(live, explanation=replace(live.explanation, fallback=told))
-    else:
-        result = replace(live, hits=_fused(serving, live, found))
+    result = serving.alone(live, failure) if found is None else replace(live, hits=_fused(serving, live, found))
     result = replace(result, hits=result.hits[: serving.asked.k])
     return Answered(result, "", (time.perf_counter() - started) * 1e3, failed=failure is not None)
 

@@ -21,9 +21,7 @@ def interleaved(serving: Serving) -> Answered | None:
     if live is None:
         return None
     if found is None:
-        told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
-        kept = replace(live, explanation=replace(live.explanation, fallback=told))
-        return Answered(kept, "", took, failed=failure is not None)
+        return Answered(serving.alone(live, failure), "", took, failed=failure is not None)
     rankings = {BASELINE: _documents(live), CANDIDATE: _documents(found)}
     if not (rankings[BASELINE] or rankings[CANDIDATE]):
         return Answered(live, "", (time.perf_counter() - started) * 1e3)

@@ -38,8 +38,7 @@ def rolling(serving: Serving) -> Answered | None:
     held = HeldNow(serving.reader.catalog, serving.candidate.number, {hit.doc_id for hit in live.hits})
     found, failure, _ = serving.try_candidate(k=depth, facts=held)
     if found is None:
-        told = f"generation {serving.candidate.number} failed: {failure}" if failure else "the candidate was given up"
-        result = replace(live, explanation=replace(live.explanation, fallback=told))
+        result = serving.alone(live, failure)
     else:
         hits = merged(serving, live.hits, found.hits, held.current)
         explanation = _both(live.explanation, found.explanation)

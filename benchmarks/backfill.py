@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.workload import Meter, load, median
+from benchmarks.workload import Peak, load, median
 from rich.console import Console
 from rich.table import Table
 
@@ -123,7 +123,7 @@ class OwnMemory:
         return self
 
     def _sample(self) -> None:
-        while not self._stop.wait(0.01):
+        while not self._stop.wait(0.05):
             self.peak = max(self.peak, anonymous_mb() - self._base)
 
     def __exit__(self, *_: object) -> None:
@@ -157,7 +157,7 @@ def measure(name: str, count: int, texts_a_call: int) -> dict[str, float]:
         size, floors = catalog_bytes(folder), [floor(embedder, texts)]
         with open_index(folder, embedder, embedder) as index:
             give_back()  # else the build would seem to need less the more the corpus left behind
-            with Meter() as meter, OwnMemory() as own:
+            with Peak() as meter, OwnMemory() as own:
                 result = index.apply(progress=own.filled)
             assert result.embedded_texts == len(set(texts))
             chunks = result.chunks.written

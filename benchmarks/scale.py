@@ -39,6 +39,8 @@ from regen.registry import make_embedder
 STAGES = ("load", "nothing", "edit", "derived", "embedded", "switch", "search")
 PER_DOCUMENT = {"load", "nothing", "edit", "derived", "embedded"}
 QUERIES = 200
+WARM, USUAL, SETTLED_SECONDS = 20, 200, 5.0
+"""So many searches before those that count, and at least so many and for so long before the first switch."""
 MIN_ROWS = "REGEN_SCALE_MIN_ROWS"
 """Tells a stage's process from which size on a vector index is built."""
 
@@ -141,7 +143,9 @@ def switch(folder: Path, count: int) -> dict[str, Any]:
         for thread in threads:
             thread.start()
         try:
-            time.sleep(5)
+            until = time.monotonic() + SETTLED_SECONDS
+            while len(latencies) < WARM + USUAL or time.monotonic() < until:
+                time.sleep(0.1)
             switches = [switched(index, newest) for _ in range(5)]
         finally:
             stop.set()
@@ -150,7 +154,7 @@ def switch(folder: Path, count: int) -> dict[str, Any]:
     around = [
         ms for at, ms in latencies if any(start - 0.05 <= at <= start + 0.25 for s in switches for start in s[2:])
     ]
-    usual = [ms for at, ms in latencies if at < switches[0][2] - 0.5][50:]
+    usual = [ms for at, ms in latencies if at < switches[0][2]][WARM:]
     return {
         "documents": count,
         "promote_ms": median([s[0] for s in switches]), "rollback_ms": median([s[1] for s in switches]),

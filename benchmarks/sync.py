@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.floors import Floor, LanceFloor, PgvectorFloor, change, detect
 from benchmarks.page import machine, put
 from benchmarks.peers import STEPS, measure_peers, missing_peers
-from benchmarks.workload import ListSource, Meter, TrivialEmbedder, documents, load, median
+from benchmarks.workload import ListSource, Peak, TrivialEmbedder, documents, load, median
 
 from regen.core.recipe import Chunking
 from regen.index import Index
@@ -56,7 +56,7 @@ def measure(versions: dict[str, list[dict[str, Any]]], folder: Path, floor: Floo
     ):
         source.documents = documents(versions[version])
         before = embedder.texts
-        with Meter() as meter:
+        with Peak() as meter:
             index.sync()
         results[name] = {"seconds": meter.seconds, "memory": meter.peak, "texts": embedder.texts - before}
     assert index.verify().consistent

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.floors import LanceFloor
 from benchmarks.sync import open_index
-from benchmarks.workload import Meter, MixedSource, TrivialEmbedder, load
+from benchmarks.workload import MixedSource, Peak, TrivialEmbedder, load
 from rich.console import Console
 from rich.table import Table
 
@@ -27,9 +27,9 @@ def measure(count: int) -> dict[str, float]:
     source, embedder = MixedSource(load("v1"), count), TrivialEmbedder()
     with tempfile.TemporaryDirectory(prefix="regen-bench-") as folder:
         index = open_index(Path(folder), LanceFloor(), source, embedder)
-        with Meter() as first:
+        with Peak() as first:
             index.sync()
-        with Meter() as again:
+        with Peak() as again:
             index.sync()
         index.close()
     return {

@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 Floats: TypeAlias = NDArray[np.float64]
 EdgeSide: TypeAlias = Literal["below", "above"]
@@ -51,7 +51,7 @@ def credit_mixture(won: ArrayLike, counts: ArrayLike, share: ArrayLike, side: Ed
     """
     paid = payments(won, np.asarray(share, float)[..., np.newaxis, np.newaxis], side, bets=BETS[:, np.newaxis])
     log_wealth = np.log1p(paid) @ np.asarray(counts, float)
-    return np.asarray(special.logsumexp(log_wealth + np.log(WEIGHTS), axis=-1), float)
+    return np.asarray(scipy.special.logsumexp(log_wealth + np.log(WEIGHTS), axis=-1), float)
 
 
 def payments(won: ArrayLike, share: ArrayLike, side: EdgeSide, *, bets: Floats) -> Floats:
@@ -84,8 +84,8 @@ def gamma_mixture(deviation: ArrayLike, variation: ArrayLike, scale: float, expe
     shape = (np.asarray(variation, float) + expected) / scale**2
     rise = np.maximum(np.asarray(deviation, float), 0.0) / scale
     rate = rise + shape
-    start = scaled * np.log(scaled) - special.gammaln(scaled) - np.log(special.gammainc(scaled, scaled))
-    mixed = special.gammaln(shape) + np.log(special.gammainc(shape, rate)) - shape * np.log(rate)
+    start = scaled * np.log(scaled) - scipy.special.gammaln(scaled) - np.log(scipy.special.gammainc(scaled, scaled))
+    mixed = scipy.special.gammaln(shape) + np.log(scipy.special.gammainc(shape, rate)) - shape * np.log(rate)
     return np.asarray(start + mixed + rate - scaled, float)
 
 
@@ -109,11 +109,11 @@ def _hits_and_misses(total: ArrayLike, count: ArrayLike) -> tuple[Floats, Floats
 
 
 def _beta_marginal(hits: Floats, misses: Floats, prior: float) -> Floats:
-    return np.asarray(special.betaln(hits + prior, misses + prior) - special.betaln(prior, prior), float)
+    return np.asarray(scipy.special.betaln(hits + prior, misses + prior) - scipy.special.betaln(prior, prior), float)
 
 
 def _likelihood(hits: Floats, misses: Floats, rate: Floats) -> Floats:
-    return np.asarray(special.xlogy(hits, rate) + special.xlogy(misses, 1.0 - rate), float)
+    return np.asarray(scipy.special.xlogy(hits, rate) + scipy.special.xlogy(misses, 1.0 - rate), float)
 
 
 def _best_rate(a: tuple[Floats, Floats], b: tuple[Floats, Floats], delta: Floats) -> Floats:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import ceil, log2
 from typing import Final
 
-from scipy.special import stdtrit
+import scipy
 
 POWER: Final = 0.8
 """The probability with which a difference should be found if it is there."""
@@ -55,4 +55,4 @@ def queries_needed(distance: float, deviation: float, queries: int, level: float
 
 
 def _factor(queries: int, level: float) -> float:
-    return float(stdtrit(queries - 1, 1 - level / 2)) + float(stdtrit(queries - 1, POWER))
+    return float(scipy.special.stdtrit(queries - 1, 1 - level / 2)) + float(scipy.special.stdtrit(queries - 1, POWER))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 Floats: TypeAlias = NDArray[np.float64]
 Interval: TypeAlias = tuple[float, float]
@@ -114,11 +114,11 @@ def bca_interval(values: Floats, means: Floats, level: float) -> tuple[Interval,
     below = (np.count_nonzero(means < observed - TIE) + np.count_nonzero(means <= observed + TIE)) / (2 * len(means))
     acceleration = (deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5)
     if 0 < below < 1:
-        bias = ndtri(below)
-        shifted = bias + ndtri(tails)
+        bias = scipy.special.ndtri(below)
+        shifted = bias + scipy.special.ndtri(tails)
         divisor = 1 - acceleration * shifted
         if (divisor > 0).all():
-            low, high = np.quantile(means, ndtr(bias + shifted / divisor))
+            low, high = np.quantile(means, scipy.special.ndtr(bias + shifted / divisor))
             return (float(low), float(high)), "BCa"
     low, high = np.quantile(means, tails)
     return (float(low), float(high)), "percentile"

@@ -134,9 +134,10 @@ class Peak:
 class Meter:
     """Wall seconds, and the highest memory of each phase, in MB, sampled 20 times a second.
 
-    A sample holds the interpreter: taken 200 times a second, it made a first load a third slower. ``base`` and ``peak`` are resident memory of this process, its mapped files included. ``phases`` has for each phase
-    the highest of three: ``own`` (this process, without mapped files), ``resident`` (with them), and ``all`` (that of
-    this process and of those that it started, together).
+    A sample holds the interpreter: taken 200 times a second, it made a first load a third slower. ``base`` and
+    ``peak`` are resident memory of this process, its mapped files included. ``phases`` has for each phase the highest
+    of three: ``own`` (this process, without mapped files), ``resident`` (with them), and ``all`` (that of this process
+    and of those that it started, together).
     """
 
     def __enter__(self) -> Meter:

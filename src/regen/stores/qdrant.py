@@ -192,7 +192,7 @@ class QdrantStore:
             QdrantClient.query_points,
             collection_name=collection,
             query=query.tolist(),
-            query_filter=narrowed,
+            query_filter=narrowed if narrowed.must else None,  # the local mode tries an empty one on every point
             limit=k,
             with_payload=[*FOUND, ZERO],
             search_params=None if self._connection.local else models.SearchParams(hnsw_ef=ef),
@@ -227,7 +227,7 @@ class QdrantStore:
             collection_name=collection,
             query=asked,
             using=WORDS,
-            query_filter=narrowed,
+            query_filter=narrowed if narrowed.must else None,
             limit=k,
             with_payload=list(FOUND),
         )

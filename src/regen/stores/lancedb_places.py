@@ -25,6 +25,9 @@ _DISK: Final = {
 }
 """How much the engine reads ahead, for the whole process; what is set already stays. Its own defaults are for object
 stores: on a local disk they only cost memory and processor (see docs/adr/0012)."""
+_METADATA_BYTES: Final = 64 << 20
+"""How much the engine keeps in memory of tables' descriptions. Each version describes all of its fragments, and its own
+default is a gigabyte: a first load of a million documents kept 650 MB of versions that nobody asks for again."""
 _FORMS: Final = "lancedb://.regen/vectors, lancedb:///srv/v, s3://bucket/prefix, gs://bucket/prefix, az://container/p"
 
 
@@ -76,7 +79,8 @@ class Place:
         for name, value in _DISK.items() if self.folder is not None else ():
             os.environ.setdefault(name, value)
         given: dict[str, Any] = {} if self.folder is not None else {"storage_options": options}
-        database = lancedb.connect(self.uri, read_consistency_interval=timedelta(0), **given)
+        session = lancedb.Session(metadata_cache_size_bytes=_METADATA_BYTES)
+        database = lancedb.connect(self.uri, read_consistency_interval=timedelta(0), session=session, **given)
         assert isinstance(database, LanceDBConnection)
         return database
 

@@ -443,8 +443,8 @@ class Small(HashingEmbedder):
 
 
 def test_request_limits_are_kept(lance_worlds: Worlds) -> None:
-    """A limit of one request a minute lets the first call through and makes the second one wait its turn."""
-    world = lance_worlds(*good(2), chunking=FLAT, limits=Limits(requests_per_minute=1))
+    """A limit of two requests a minute lets the probe and one call through and makes the next one wait its turn."""
+    world = lance_worlds(*good(2), chunking=FLAT, limits=Limits(requests_per_minute=2))
     assert world.index.sync().embedded_texts == 2
     calls = len(world.embedder.calls)
     world.put(Document("third", "more words"))

@@ -437,6 +437,14 @@ def test_in_memory() -> None:
     run_state_machine_as_test(KeptInStep, settings=profile(25, 20))
 
 
+@pytest.fixture
+def much_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few points and fragments are taken for many, so that indexes and compaction are part of each history."""
+    for name, value in (("_MANY_POINTS", 4), ("_MANY_UNINDEXED_POINTS", 6), ("_MANY_FRAGMENTS", 5)):
+        monkeypatch.setattr(f"regen.stores.lancedb_upkeep.{name}", value)
+
+
+@pytest.mark.usefixtures("much_upkeep")
 def test_on_lancedb() -> None:
     """The same on LanceDB."""
     run_state_machine_as_test(KeptInStepOnLance, settings=profile(6, 15))
@@ -449,6 +457,7 @@ def test_in_memory_at_length() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("much_upkeep")
 def test_on_lancedb_at_length() -> None:
     """The same on LanceDB."""
     run_state_machine_as_test(KeptInStepOnLance, settings=profile(40, 30, seeded=False))

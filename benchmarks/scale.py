@@ -39,8 +39,9 @@ from regen.registry import make_embedder
 STAGES = ("load", "nothing", "edit", "derived", "embedded", "switch", "search")
 PER_DOCUMENT = {"load", "nothing", "edit", "derived", "embedded"}
 QUERIES = 200
-WARM, USUAL, SETTLED_SECONDS = 20, 200, 5.0
-"""So many searches before those that count, and at least so many and for so long before the first switch."""
+WARM, USUAL, SETTLED_SECONDS, ENOUGH_SECONDS = 20, 100, 5.0, 60.0
+"""So many searches before those that count, and at least so many and for so long before the first switch; after so
+long fewer searches are enough."""
 MIN_ROWS = "REGEN_SCALE_MIN_ROWS"
 """Tells a stage's process from which size on a vector index is built."""
 
@@ -184,8 +185,10 @@ def search(folder: Path, count: int) -> dict[str, Any]:
         collection = index._writer.live_or_newest().collection  # noqa: SLF001 - the floor is the store itself
         database = lancedb.connect(str(folder / "vectors"), read_consistency_interval=timedelta(0))
         table: Any = database.open_table(collection)
-        mine, bare = [], []
+        mine, bare, until = list[float](), list[float](), time.monotonic() + ENOUGH_SECONDS
         for number in range(QUERIES):
+            if len(mine) > 2 * WARM and time.monotonic() > until:
+                break
             vector = np.asarray(embedder.embed_query(rows[number * 37]["text"]), dtype=np.float32)
             started = time.perf_counter()
             index.search(vector, 10, space=index.recipe.space)

@@ -129,3 +129,10 @@ def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Ite
     """The URL of a database of the test's own, with an empty catalog and the vector extension in it."""
     with postgres_server.database(postgres_template) as url:
         yield url
+
+
+@pytest.fixture
+def much_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB takes few points and fragments for many, so that indexes and compaction are part of a short life."""
+    for name, value in (("_MANY_POINTS", 4), ("_MANY_UNINDEXED_POINTS", 6), ("_MANY_FRAGMENTS", 5)):
+        monkeypatch.setattr(f"regen.stores.lancedb_upkeep.{name}", value)

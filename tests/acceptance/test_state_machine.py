@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.crash.life import tend
 
 from regen.catalog.sqlite import open_catalog
 from regen.core.chunking import make_chunker, pieces
@@ -30,6 +31,7 @@ from regen.core.recipe import Chunking, TextTemplate
 from regen.core.results import SyncResult
 from regen.embedders.hashing import HashingEmbedder
 from regen.engine import lease
+from regen.engine.tending import Tending
 from regen.index import Index
 from regen.ports import KnownStamps, ScanBatch, Store
 from regen.stores.lancedb import LanceStore
@@ -432,16 +434,15 @@ def profile(examples: int, steps: int, *, seeded: bool = True) -> settings:
     )
 
 
+@pytest.fixture(autouse=True)
+def _tending_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who dies at a named step is who called, not a thread that tends meanwhile."""
+    monkeypatch.setattr(Tending, "ask", tend)
+
+
 def test_in_memory() -> None:
     """Whatever happens, the index is what a dictionary would be."""
     run_state_machine_as_test(KeptInStep, settings=profile(25, 20))
-
-
-@pytest.fixture
-def much_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few points and fragments are taken for many, so that indexes and compaction are part of each history."""
-    for name, value in (("_MANY_POINTS", 4), ("_MANY_UNINDEXED_POINTS", 6), ("_MANY_FRAGMENTS", 5)):
-        monkeypatch.setattr(f"regen.stores.lancedb_upkeep.{name}", value)
 
 
 @pytest.mark.usefixtures("much_upkeep")

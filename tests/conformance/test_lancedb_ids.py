@@ -11,12 +11,12 @@ from regen.stores.lancedb import LanceStore
 from regen.stores.lancedb_upkeep import index_of
 from regen.testing.store_cases import make_collection, make_points, numbered, random_vectors, scanned
 
+pytestmark = pytest.mark.usefixtures("much_upkeep")
+
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LanceStore:
-    """A store in which a few points are many."""
-    for name, value in (("_MANY_POINTS", 4), ("_MANY_UNINDEXED_POINTS", 6), ("_MANY_FRAGMENTS", 5)):
-        monkeypatch.setattr(f"regen.stores.lancedb_upkeep.{name}", value)
+def store(tmp_path: Path) -> LanceStore:
+    """Open a new store."""
     return LanceStore(tmp_path / "vectors")
 
 

@@ -60,13 +60,14 @@ class Journal:
         return tuple(max([-1, *(int(at) for found, at in lines if found == word)]) for word in ("done", "begin"))  # type: ignore[return-value]
 
 
-def _tend(tending: Tending, upkeep: Callable[[], list[str]]) -> None:
+def tend(tending: Tending, upkeep: Callable[[], list[str]]) -> None:
+    """Do upkeep now, in the thread of who asks."""
     tending._told += upkeep()
 
 
 def tending_at_once(run: Callable[[S], None]) -> Callable[[S], None]:
     """Upkeep in the thread of who pushes: a life's moments come in one order, and who dies at one is that thread."""
-    return patch.object(Tending, "ask", _tend)(run)
+    return patch.object(Tending, "ask", tend)(run)
 
 
 class Roulette:

@@ -17,7 +17,7 @@ from regen.engine.ray_cluster import Filler, RayCluster, RaySettings
 from regen.engine.settings import USUAL_RESCORED, Limits, Migration
 from regen.engine.stores import Stores
 from regen.errors import ConfigError, DocumentError, RegenError
-from regen.ports import Embedder, Source, Store, VectorCache
+from regen.ports import ClosingEmbedder, Embedder, Source, Store, VectorCache
 from regen.ports.catalog import Catalog, Cost, Generation
 from regen.ports.feeds import Feed, Feeds
 from regen.ports.reranking import Encoder
@@ -56,7 +56,25 @@ def make_models(
     price = overrides.pop("price_per_million_tokens", None)
     dimensions = overrides.pop("dimensions", None)
     same_as = overrides.pop("same_as", None) or ""
-    raw = registry.make_embedder(embedder, options, root=root)
+    opened: list[ClosingEmbedder] = []
+
+    def made(embedder: Embedder | object | str, options: Mapping[str, Any], name: str | None = None) -> Embedder:
+        found = registry.make_embedder(embedder, options, root=root, name=name)
+        if isinstance(embedder, str) and isinstance(found, ClosingEmbedder):
+            opened.append(found)  # one that was handed in is its owner's to close
+        return found
+
+    def other(name: str, options: Mapping[str, Any]) -> Embedder:
+        """A model that an older generation was built with: one that was handed in, or found by name and options."""
+        if name in others:
+            return made(others[name], {}, name)
+        return made(name, {key: value for key, value in options.items() if key != PRICE})
+
+    def release() -> None:
+        for closing in opened:
+            closing.close()
+
+    raw = made(embedder, options)
     if dimensions is not None and raw.info.dimensions != dimensions:
         raise ConfigError(
             f"embedding.dimensions is {dimensions}, but {raw.info.name} gives {raw.info.dimensions}",
@@ -81,11 +99,12 @@ def make_models(
             index=dict(index or {}),
         ),
         embedder=wrap(raw, price),
-        make=lambda name, its: wrap(_other(name, its, others, root), its.get(PRICE)),
+        make=lambda name, its: wrap(other(name, its), its.get(PRICE)),
         options=_plain({**options, **({} if price is None else {PRICE: price})}),
         same_as=same_as,
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
+        release=release,
     )
 
 
@@ -226,13 +245,6 @@ def _embedded_text(template: TextTemplate, hit: Hit) -> str:
         return template.render(hit.text, template.values(hit.metadata))
     except DocumentError:  # a document from before the template named that key
         return hit.text
-
-
-def _other(name: str, options: Mapping[str, Any], others: Mapping[str, Embedder | object], root: Path) -> Embedder:
-    """A model that an older generation was built with: one that was handed in, or found by name and its options."""
-    if name in others:
-        return registry.make_embedder(others[name], root=root, name=name)
-    return registry.make_embedder(name, {key: value for key, value in options.items() if key != PRICE}, root=root)
 
 
 def _plain(options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -379,6 +379,7 @@ class Index(
         self._reader.close()
         if self._made_cache is not None:
             self._made_cache.close()
+        self._models.release()
         self._stores.close()
         self._catalog.close()
 

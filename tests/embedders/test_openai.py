@@ -48,8 +48,25 @@ def server() -> Iterator[EmbeddingServer]:
         yield made
 
 
+_USED: list[OpenAIEmbedder] = []
+"""What the running test has connected with; an embedder opens again when it is used again."""
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    """Leave no connection to whatever is collected in a later test."""
+    yield
+    while _USED:
+        _USED.pop().close()
+
+
 def _embedder(server: EmbeddingServer, **options: Any) -> OpenAIEmbedder:
-    return OpenAIEmbedder.from_name(f"openai/{MODEL}", base_url=server.base_url, **options)
+    return _used(OpenAIEmbedder.from_name(f"openai/{MODEL}", base_url=server.base_url, **options))
+
+
+def _used(embedder: OpenAIEmbedder) -> OpenAIEmbedder:
+    _USED.append(embedder)
+    return embedder
 
 
 def _always(fault: Fault) -> Any:
@@ -144,7 +161,7 @@ def test_the_client_is_loaded_only_when_used() -> None:
 def test_prefixes_of_known_models_are_told_not_applied(server: EmbeddingServer) -> None:
     """Prefixes are the engine's work: the adapter sends a text as it is."""
     server.models = ["nomic-embed-text"]
-    embedder = OpenAIEmbedder("nomic-embed-text", Endpoint(server.base_url), native_dimensions=64)
+    embedder = _used(OpenAIEmbedder("nomic-embed-text", Endpoint(server.base_url), native_dimensions=64))
     assert (embedder.info.document_prefix, embedder.info.query_prefix) == ("search_document: ", "search_query: ")
     embedder.embed_documents(["plain"])
     embedder.embed_query("plain too")
@@ -268,7 +285,7 @@ def test_a_known_model_served_for_another_is_noticed(server: EmbeddingServer) ->
     server.models = ["text-embedding-3-small"]
     server.plan = _always(served_as("text-embedding-ada-002"))
     with pytest.raises(EmbedderContract, match="says that it used 'text-embedding-ada-002'"):
-        OpenAIEmbedder("text-embedding-3-small", Endpoint(server.base_url)).embed_documents(TEXTS)
+        _used(OpenAIEmbedder("text-embedding-3-small", Endpoint(server.base_url))).embed_documents(TEXTS)
 
 
 # ── errors ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +331,7 @@ def test_a_server_that_is_not_there() -> None:
     with EmbeddingServer() as server:
         address = server.base_url
     with pytest.raises(ConnectionError, match=f"{MODEL} at 127.0.0.1"):
-        OpenAIEmbedder(MODEL, Endpoint(address), native_dimensions=64).embed_query("x")
+        _used(OpenAIEmbedder(MODEL, Endpoint(address), native_dimensions=64)).embed_query("x")
 
 
 @pytest.mark.parametrize(

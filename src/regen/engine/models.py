@@ -42,7 +42,7 @@ class Models:
     ``make`` finds a model by its name and options, wrapped as the configured one is; ``options`` are the configured
     one's, which a new generation remembers. ``segment`` embeds sentences for the semantic
     chunker; ``load_chunker`` finds a ``python:module:Class`` chunker. ``same_as`` is the model that the configured one
-    is declared to be, under another name or revision.
+    is declared to be, under another name or revision. ``release`` closes the models that were made, of their names.
     """
 
     recipe: Recipe
@@ -52,6 +52,7 @@ class Models:
     load_chunker: Callable[[str, Chunking], Chunker]
     options: Mapping[str, Any] = field(default_factory=dict)
     same_as: str = ""
+    release: Callable[[], None] = lambda: None
     _others: dict[tuple[str, str], Embedder] = field(default_factory=dict)
 
     def embedder_for(self, generation: Generation) -> Embedder:

@@ -149,6 +149,15 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
+class ClosingEmbedder(Embedder, Protocol):
+    """An embedder that holds connections or files."""
+
+    def close(self) -> None:
+        """Release them. Idempotent; a call that is under way may fail."""
+        ...
+
+
+@runtime_checkable
 class VectorCache(Protocol):
     """A cache of vectors by space and text."""
 

@@ -126,6 +126,11 @@ class LocalServer:
         return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
     @property
+    def connections(self) -> int:
+        """How many connections clients keep open."""
+        return len(self._http.sockets)
+
+    @property
     def early(self) -> int:
         """How many requests came while a Retry-After that had been answered before was still running."""
         return sum(request.early for request in self.requests)
@@ -208,21 +213,21 @@ class _Http(ThreadingHTTPServer):
     behaviour: LocalServer
 
     def __init__(self, *arguments: Any) -> None:
-        self._sockets: set[socket.socket] = set()
+        self.sockets: set[socket.socket] = set()
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        self._sockets.add(request)
+        self.sockets.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        self._sockets.discard(request)
+        self.sockets.discard(request)
         super().shutdown_request(request)
 
     def server_close(self) -> None:
         """Also end the connections that clients keep open, so that no thread is left waiting for them."""
         super().server_close()
-        for connection in list(self._sockets):
+        for connection in list(self.sockets):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:

@@ -56,25 +56,8 @@ def make_models(
     price = overrides.pop("price_per_million_tokens", None)
     dimensions = overrides.pop("dimensions", None)
     same_as = overrides.pop("same_as", None) or ""
-    opened: list[ClosingEmbedder] = []
-
-    def made(embedder: Embedder | object | str, options: Mapping[str, Any], name: str | None = None) -> Embedder:
-        found = registry.make_embedder(embedder, options, root=root, name=name)
-        if isinstance(embedder, str) and isinstance(found, ClosingEmbedder):
-            opened.append(found)  # one that was handed in is its owner's to close
-        return found
-
-    def other(name: str, options: Mapping[str, Any]) -> Embedder:
-        """A model that an older generation was built with: one that was handed in, or found by name and options."""
-        if name in others:
-            return made(others[name], {}, name)
-        return made(name, {key: value for key, value in options.items() if key != PRICE})
-
-    def release() -> None:
-        for closing in opened:
-            closing.close()
-
-    raw = made(embedder, options)
+    making = _Making(root, others)
+    raw = making.made(embedder, options)
     if dimensions is not None and raw.info.dimensions != dimensions:
         raise ConfigError(
             f"embedding.dimensions is {dimensions}, but {raw.info.name} gives {raw.info.dimensions}",
@@ -99,13 +82,37 @@ def make_models(
             index=dict(index or {}),
         ),
         embedder=wrap(raw, price),
-        make=lambda name, its: wrap(other(name, its), its.get(PRICE)),
+        make=lambda name, its: wrap(making.other(name, its), its.get(PRICE)),
         options=_plain({**options, **({} if price is None else {PRICE: price})}),
         same_as=same_as,
         segment=lambda texts: registry.make_embedder(SEGMENTER).embed_documents(texts),
         load_chunker=lambda name, settings: registry.make_chunker(name, settings, root),
-        release=release,
+        release=making.release,
     )
+
+
+class _Making:
+    """The models that are made here, and closed with the index."""
+
+    def __init__(self, root: Path, others: Mapping[str, Embedder | object]) -> None:
+        self._root, self._others = root, others
+        self._opened: list[ClosingEmbedder] = []
+
+    def made(self, embedder: Embedder | object | str, options: Mapping[str, Any], name: str | None = None) -> Embedder:
+        found = registry.make_embedder(embedder, options, root=self._root, name=name)
+        if isinstance(embedder, str) and isinstance(found, ClosingEmbedder):
+            self._opened.append(found)  # one that was handed in is its owner's to close
+        return found
+
+    def other(self, name: str, options: Mapping[str, Any]) -> Embedder:
+        """A model that an older generation was built with: one that was handed in, or found by name and options."""
+        if name in self._others:
+            return self.made(self._others[name], {}, name)
+        return self.made(name, {key: value for key, value in options.items() if key != PRICE})
+
+    def release(self) -> None:
+        for closing in self._opened:
+            closing.close()
 
 
 def make_feeds(

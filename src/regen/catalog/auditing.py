@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from regen.catalog import schema
 from regen.catalog.database import Database
-from regen.catalog.document_rows import decompressor
+from regen.catalog.document_rows import decompress
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES
 from regen.core.documents import Document
 from regen.ports.auditing import DocumentFacts, Unnamed
@@ -68,10 +68,10 @@ class Audits(Database):
                 page = connection.execute(statement).all()
             if not page:
                 return
-            after, read = page[-1][-1], decompressor()
+            after, texts = page[-1][-1], decompress([row[1] for row in page])
             yield [
-                Document(doc_id, read(data), orjson.loads(metadata), access and orjson.loads(access), version)
-                for doc_id, data, metadata, access, version, _ in page
+                Document(doc_id, text, orjson.loads(metadata), access and orjson.loads(access), version)
+                for (doc_id, _, metadata, access, version, _), text in zip(page, texts, strict=True)
             ]
 
     def unnamed(self, generation: int) -> Unnamed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -111,16 +111,29 @@ def _update(connection: Connection, columns: tuple[str, ...], rows: Sequence[Doc
 
 
 def _keep(connection: Connection, changed: Sequence[DocumentRow], texts: Iterable[str]) -> None:
-    compress = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress
-    contents = []
-    for row, text in zip(changed, texts, strict=True):
-        encoded = text.encode()
-        contents.append((row.content_hash, len(encoded), compress(encoded)))
+    encoded = [text.encode() for text in texts]
+    contents = [
+        (row.content_hash, len(data), kept) for row, data, kept in zip(changed, encoded, compress(encoded), strict=True)
+    ]
     contents.sort()  # sorted keys: fewer pages touched, and no deadlocks
     _KEEP.run(connection, contents)
 
 
-def decompressor() -> Callable[[bytes], str]:
-    """A function that reads kept texts, for one thread: making it costs more than using it."""
-    decompress = zstandard.ZstdDecompressor().decompress
-    return lambda data: decompress(data).decode()
+# Of many texts in one call each: one by one, each waits for Python's interpreter lock. The library's own calls for many
+# refuse nothing but empty texts (0.25 crashes when it decompresses one), so those are not among them.
+
+
+def compress(texts: Sequence[bytes]) -> list[bytes]:
+    """What is kept of texts in UTF-8."""
+    compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
+    full: list[bytes | bytearray | memoryview] = [text for text in texts if text]
+    made = iter(compressor.multi_compress_to_buffer(full) if full else ())
+    return [next(made).tobytes() if text else compressor.compress(text) for text in texts]
+
+
+def decompress(kept: Sequence[bytes]) -> list[str]:
+    """The texts that are kept so."""
+    sizes = list(map(zstandard.frame_content_size, kept))
+    full: list[bytes | bytearray | memoryview] = [data for data, size in zip(kept, sizes, strict=True) if size]
+    made = iter(zstandard.ZstdDecompressor().multi_decompress_to_buffer(full) if full else ())
+    return [next(made).tobytes().decode() if size else "" for size in sizes]

@@ -8,16 +8,18 @@ import orjson
 from sqlalchemy import Connection, delete, func, select
 
 from regen.catalog import schema
+from regen.catalog.at_once import AtOnce
 from regen.catalog.bulk import Adding, Editing
 from regen.catalog.database import Database, allocate, rows
-from regen.catalog.document_rows import decompressor, document_row, write_rows
+from regen.catalog.document_rows import decompress, document_row, write_rows
+from regen.catalog.sets import among, listed
 from regen.core.changes import Candidate, Outcome, State, classify, state_of
 from regen.core.documents import Facets
 from regen.core.results import ChangeRecord
 from regen.errors import NotFound
 from regen.ports.catalog import Known, LogOutcome, PastState
 
-_docs = schema.documents.c
+_docs, _letters = schema.documents.c, schema.dead_letters.c
 
 
 class DocumentLog(Database):
@@ -25,11 +27,8 @@ class DocumentLog(Database):
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Those of the ids that the catalog has, deleted ones included."""
-        statement = select(_docs.doc_id, _docs.doc_key, _docs.fingerprint, _docs.deleted, _docs.source).where(
-            self.among(_docs.doc_id, ids)
-        )
         with self.glancing() as connection:
-            return {row[0]: Known(*row[1:]) for row in connection.execute(statement)}
+            return {row[0]: Known(*row[1:]) for row in _KNOWN.rows(connection, ids=ids)}
 
     def states(self, ids: Sequence[str]) -> dict[str, State]:
         """The facets of those of the ids that are alive."""
@@ -39,15 +38,9 @@ class DocumentLog(Database):
 
     def stamps(self, ids: Sequence[str], source: str | None = None) -> dict[str, str]:
         """The stamps under which documents were last read, without those that their source could not deliver since."""
-        letters = schema.dead_letters.c
-        statement = (
-            select(_docs.doc_id, _docs.stamp)
-            .where(self.among(_docs.doc_id, ids), _docs.stamp.is_not(None), _docs.deleted.is_(False))
-            .where(_docs.doc_id.not_in(select(letters.doc_id).where(letters.generation == 0)))
-            .where(*([] if source is None else [_docs.source == source]))
-        )
         with self.glancing() as connection:
-            return {row[0]: row[1] for row in connection.execute(statement)}
+            found = _STAMPS.rows(connection, ids=ids)
+        return {doc_id: stamp for doc_id, stamp, its in found if source is None or its == source}
 
     def vanished(self, source: str, seen: bytearray) -> tuple[list[str], int]:
         """Ids of the source that are alive and unmarked, and how many are alive."""
@@ -179,23 +172,32 @@ class DocumentLog(Database):
                 f"document {doc_id!r} is not kept as it was at revision {revision}",
                 hint=f"`regen history {doc_id}` lists the revisions that can be restored",
             )
-        text = None if found[2] is None else decompressor()(found[2])
+        text = None if found[2] is None else decompress([found[2]])[0]
         access = None if found[4] is None else orjson.loads(found[4])
         return PastState(doc_id, found[1], text, orjson.loads(found[3]), access, found[5])
 
     def _current(self, connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, State | None]]:
         """Key and state of those of the ids that the catalog has; the state is None for a deleted document."""
-        statement = select(
-            _docs.doc_id, _docs.doc_key, _docs.deleted, _docs.content_hash, _docs.metadata_hash, _docs.access_hash,
-            _docs.metadata, _docs.access,
-        ).where(self.among(_docs.doc_id, ids))  # fmt: skip
         found: dict[str, tuple[int, State | None]] = {}
-        for doc_id, key, deleted, content, meta_hash, acc_hash, meta, access in connection.execute(statement):
+        for doc_id, key, deleted, content, meta_hash, acc_hash, meta, access in _STATES.rows(connection, ids=ids):
             state = State(Facets(content, meta_hash, acc_hash), meta.encode(), access and access.encode())
             found[doc_id] = (key, None if deleted else state)
         return found
 
 
+_IDS = among(_docs.doc_id, listed("ids"))
+_KNOWN = AtOnce(select(_docs.doc_id, _docs.doc_key, _docs.fingerprint, _docs.deleted, _docs.source).where(_IDS))
+_STAMPS = AtOnce(
+    select(_docs.doc_id, _docs.stamp, _docs.source)
+    .where(_IDS, _docs.stamp.is_not(None), _docs.deleted.is_(False))
+    .where(_docs.doc_id.not_in(select(_letters.doc_id).where(_letters.generation == 0)))
+)
+_STATES = AtOnce(
+    select(
+        _docs.doc_id, _docs.doc_key, _docs.deleted, _docs.content_hash, _docs.metadata_hash, _docs.access_hash,
+        _docs.metadata, _docs.access,
+    ).where(_IDS)
+)  # fmt: skip
 _TOMBSTONE = Editing(
     schema.documents,
     ("revision", "deleted", "lane", "fingerprint", "stamp", "source_time", "changed_at", "doc_key"),

@@ -39,6 +39,11 @@ class Listed(TypeDecorator[Any]):
         return list(value) if dialect.name == "postgresql" else orjson.dumps(list(value)).decode()
 
 
+def listed(name: str, *, integers: bool = False) -> BindParameter[Any]:
+    """A parameter for any number of strings or integers, of a statement that is built once."""
+    return bindparam(name, type_=Listed(integers))
+
+
 class _Among(FunctionElement[Any]):
     """``column IN values``."""
 

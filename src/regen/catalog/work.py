@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from sqlalchemy import (
     Connection,
-    Select,
-    and_,
-    bindparam,
     case,
     delete,
-    exists,
     func,
     insert,
     literal_column,
@@ -25,10 +21,21 @@ from regen.catalog import schema
 from regen.catalog.bulk import Merging, Removing
 from regen.catalog.burial import bury_letters, forget_letters
 from regen.catalog.database import Database, allocate, rows
-from regen.catalog.document_rows import decompressor
+from regen.catalog.document_rows import decompress
 from regen.catalog.leases import free_texts, require
-from regen.catalog.sets import Listed, among, holds_any_of
-from regen.catalog.usage import in_cut
+from regen.catalog.sets import holds_any_of
+from regen.catalog.work_statements import (
+    FENCE,
+    HOLDERS,
+    PLACED,
+    PLACED_IDS,
+    REVISIONS,
+    REVISIONS_HELD,
+    WORK,
+    behind,
+    due_in_turn,
+    due_of_a_lane,
+)
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
 from regen.core.placing import REPAY, REWRITE
 from regen.core.priority import Cut
@@ -37,6 +44,9 @@ from regen.ports.placements import FenceEntry, Garbage, Holder, Lease, NewPlacem
 
 _docs, _placed, _contents = schema.documents.c, schema.placements.c, schema.contents.c
 _letters, _texts = schema.dead_letters.c, schema.chunk_texts.c
+
+_BYTES_AT_ONCE: Final = 4_000_000
+"""Of longer texts there are few in a batch: row by row they wait little, and lie in memory but once."""
 
 _HELD = ("generation", "text_key", "doc_key")
 _PLACE = Merging(
@@ -52,9 +62,6 @@ _PLACE = Merging(
 _UNPLACE = Removing(schema.placements, ("generation", "doc_key"))
 _HOLD = Merging(schema.chunk_texts, _HELD, _HELD)
 _UNHOLD = Removing(schema.chunk_texts, _HELD)
-_PLACEMENT_COLUMNS = (
-    _placed.revision, _placed.input_hash, _placed.payload_hash, _placed.chunks, _placed.text_keys,
-)  # fmt: skip
 
 
 class WorkQueue(Database):
@@ -74,62 +81,38 @@ class WorkQueue(Database):
     ) -> list[Work]:
         """The next documents, by revision, whose placement is behind and that are not dead letters."""
         with self.reading() as connection:
-            chosen = [] if lane is None else [_docs.lane == lane]
-            if ids is not None:
-                chosen.append(self.among(_docs.doc_id, ids))
-            due = _behind_statement(generation, after, upto, chosen, cut).limit(limit)
-            keys = _within(rows(connection, due), max_bytes)
+            asked = {"generation": generation, "after": after, "upto": upto, "limit": limit}
+            if cut is not None or ids is not None:
+                chosen = [] if lane is None else [_docs.lane == lane]
+                chosen += [] if ids is None else [self.among(_docs.doc_id, ids)]
+                due: Sequence[Any] = rows(connection, behind(generation, after, upto, chosen, cut).limit(limit))
+            elif lane is None:
+                due = due_in_turn().rows(connection, **asked)
+            else:
+                due = due_of_a_lane().rows(connection, lane=lane, **asked)
+            keys, size = _within(due, max_bytes)
             if not keys:
                 return []
-            statement: Select[Any] = (
-                select(
-                    _docs.doc_key, _docs.doc_id, _docs.revision, _docs.deleted, _docs.content_hash, _docs.metadata,
-                    _docs.metadata_hash, _docs.access, _docs.access_hash, _docs.version, _docs.changed_at,
-                    _contents.data,
-                    *_PLACEMENT_COLUMNS,
-                )
-                .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
-                .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
-                .where(self.among(_docs.doc_key, keys))
-                .order_by(_docs.revision)
-            )  # fmt: skip
-            read = decompressor()
-            return [_work(row, read) for row in rows(connection, statement)]
+            read = WORK.rows if size <= _BYTES_AT_ONCE else WORK.one_by_one
+            return _works(read(connection, generation=generation, keys=keys))
 
     def holders(self, generation: int, text_keys: Sequence[int]) -> list[Holder]:
         """Which documents of the generation hold texts with these keys."""
-        statement = (
-            select(_texts.text_key, _docs.doc_id, _placed.chunks)
-            .join_from(
-                schema.chunk_texts,
-                schema.placements,
-                and_(_placed.generation == _texts.generation, _placed.doc_key == _texts.doc_key),
-            )
-            .join(schema.documents, _docs.doc_key == _texts.doc_key)
-            .where(_texts.generation == generation, self.among(_texts.text_key, text_keys))
-        )
         with self.glancing() as connection:
-            return [Holder(*row) for row in rows(connection, statement)]
+            return [Holder(*row) for row in HOLDERS.rows(connection, generation=generation, keys=text_keys)]
 
     def fence(self, generation: int, ids: Sequence[str]) -> dict[str, FenceEntry]:
         """The fence's facts for those of the ids that the generation places, of one moment."""
-        asked = {"generation": generation, "ids": ids}
         with self.glancing() as connection:
-            return {row[0]: _fence_entry(row) for row in connection.execute(_FENCE, asked) if row[5] is not None}
+            found = FENCE.rows(connection, generation=generation, ids=ids)
+        return {row[0]: _fence_entry(row) for row in found if row[5] is not None}
 
     def placements(self, generation: int, batch: int = 2000) -> Iterator[list[tuple[FenceEntry, Placement]]]:
         """All placements of a generation with their documents' facts, in pages by key."""
         after = -1
         while True:
-            statement = (
-                select(*_FENCE_COLUMNS, *_PLACEMENT_COLUMNS, _docs.doc_key)
-                .join_from(schema.placements, schema.documents, _placed.doc_key == _docs.doc_key)
-                .where(_placed.generation == generation, _placed.doc_key > after)
-                .order_by(_placed.doc_key)
-                .limit(batch)
-            )
             with self.glancing() as connection:
-                page = rows(connection, statement)
+                page = PLACED.rows(connection, generation=generation, after=after, limit=batch)
             if not page:
                 return
             after = page[-1][-1]
@@ -137,13 +120,9 @@ class WorkQueue(Database):
 
     def placed(self, generation: int, ids: Sequence[str]) -> dict[str, Placement]:
         """The placements of those of the ids that the generation holds."""
-        statement = (
-            select(_docs.doc_id, *_PLACEMENT_COLUMNS)
-            .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
-            .where(self.among(_docs.doc_id, ids))
-        )
         with self.glancing() as connection:
-            return {row[0]: Placement(*row[1:]) for row in connection.execute(statement) if row[1] is not None}
+            found = PLACED_IDS.rows(connection, generation=generation, ids=ids)
+        return {row[0]: Placement(*row[1:]) for row in found if row[1] is not None}
 
     def begin_write(
         self, generation: int, chunk_ids: bytes, lease: Lease, *, at: float, repaid: Sequence[int] = ()
@@ -178,14 +157,10 @@ class WorkQueue(Database):
         """Swap placements where the document is still at its revision; everything else becomes garbage."""
         with self.writing() as connection:
             require(connection, lease)
-            statement = select(_docs.doc_key, _docs.revision).where(
-                self.among(_docs.doc_key, [new.doc_key for new in placements])
-            )
-            if isinstance(lease, Range):
-                # An edit that is logged just now waits: else the holder of another range could read the document at
-                # its new revision without the placement that is committed here.
-                statement = statement.order_by(_docs.doc_key).with_for_update(read=True)
-            current = {row[0]: row[1] for row in rows(connection, statement)}
+            # An edit that is logged just now waits for the holder of a range: else that of another range could read the
+            # document at its new revision without the placement that is committed here.
+            read = REVISIONS_HELD if isinstance(lease, Range) else REVISIONS
+            current = dict(read.rows(connection, keys=[new.doc_key for new in placements]))
             valid = [new for new in placements if current.get(new.doc_key) == new.revision]
             late = [new for new in placements if current.get(new.doc_key) != new.revision]
             _place(connection, generation, valid, at)
@@ -281,100 +256,32 @@ def lower_watermark(connection: Connection, generation: int, revision: int | Non
         )
 
 
-_FENCE_COLUMNS = (
-    _docs.doc_id, _docs.deleted, _docs.access, _docs.metadata, _docs.revision, _placed.chunks,
-    (_placed.revision == _docs.revision).label("current"),
-)  # fmt: skip
-# Built once, since every search runs it. The outer join keeps SQLite from walking all placements of the generation
-# first: it must look up k ids.
-_FENCE = (
-    select(*_FENCE_COLUMNS)
-    .join_from(
-        schema.documents,
-        schema.placements,
-        and_(_placed.generation == bindparam("generation"), _placed.doc_key == _docs.doc_key),
-        isouter=True,
-    )
-    .where(among(_docs.doc_id, bindparam("ids", type_=Listed())))
-)
-
-
-def _behind_statement(generation: int, after: int, upto: int, chosen: list[Any], cut: Cut | None) -> Select[Any]:
-    """Keys and sizes of what is behind, by revision."""
-    statement = (
-        select(_docs.doc_key, func.coalesce(_contents.size, 0))
-        .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
-        .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
-        .where(_docs.revision > after, _docs.revision <= upto, _is_behind(), ~_is_dead_letter(generation), *chosen)
-        .order_by(_docs.revision)
-    )
-    if cut is None:
-        return statement
-    return statement.join(schema.usage, schema.usage.c.doc_key == _docs.doc_key, isouter=True).where(in_cut(cut))
-
-
-def first_behind(generation: int, above: int, upto: int) -> Select[Any]:
-    """The lowest revision that is behind."""
-    due = _behind_statement(generation, above, upto, [], None)
-    return due.with_only_columns(_docs.revision).limit(1)
-
-
-def sizes_behind(generation: int, above: int, upto: int, *, limit: int) -> Any:
-    """The next revisions that are behind, numbered by ``place`` from 1 on."""
-    due = _behind_statement(generation, above, upto, [], None)
-    place = func.row_number().over(order_by=_docs.revision).label("place")
-    return due.with_only_columns(_docs.revision, place).limit(limit).subquery()
-
-
-def _within(found: Iterable[tuple[int, int]], max_bytes: int) -> list[int]:
+def _within(found: Iterable[Sequence[int]], max_bytes: int) -> tuple[list[int], int]:
     """Keys first, so that the texts of one batch stay within ``max_bytes`` whatever their size; at least one."""
     keys: list[int] = []
     total = 0
     for key, size in found:
-        total += size
-        if keys and total > max_bytes:
+        if keys and total + size > max_bytes:
             break
+        total += size
         keys.append(key)
-    return keys
+    return keys, total
 
 
-def _join(generation: int) -> Any:
-    return and_(_placed.generation == generation, _placed.doc_key == _docs.doc_key)
+def _works(found: Sequence[Any]) -> list[Work]:
+    kept = [row for row in found if row[11] is not None and not row[3]]
+    texts = dict(zip((row[0] for row in kept), decompress([row[11] for row in kept]), strict=True))
+    return [_work(row, texts.get(row[0], "")) for row in found]
 
 
-def _is_behind() -> Any:
-    """Deleted and still placed, or alive and not placed at its revision."""
-    return or_(
-        and_(_docs.deleted.is_(True), _placed.revision.is_not(None)),
-        and_(_docs.deleted.is_(False), or_(_placed.revision.is_(None), _placed.revision != _docs.revision)),
-    )
-
-
-def _is_dead_letter(generation: int) -> Any:
-    return exists().where(
-        _letters.generation == generation, _letters.doc_id == _docs.doc_id, _letters.revision == _docs.revision
-    )
-
-
-def _work(row: Any, read: Callable[[bytes], str]) -> Work:
+def _work(row: Any, text: str) -> Work:
+    key, doc_id, revision, deleted, content, metadata, metadata_hash, access, access_hash, version, at = row[:11]
     placement = None if row[12] is None else Placement(*row[12:17])
-    text = "" if row[11] is None or row[3] else read(row[11])
-    access = None if row[7] is None else row[7].encode()
+    access = None if access is None else access.encode()
     return Work(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        text,
-        row[4],
-        row[5].encode(),
-        row[6],
-        access,
-        row[8],
-        row[9],
-        row[10],
-        placement,
-    )
+        key, doc_id, revision, deleted, text, content, metadata.encode(), metadata_hash, access, access_hash, version,
+        at, placement,
+    )  # fmt: skip
 
 
 def _fence_entry(row: Any) -> FenceEntry:

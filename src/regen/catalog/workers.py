@@ -16,7 +16,8 @@ from regen.catalog import schema
 from regen.catalog.bulk import Adding, Merging
 from regen.catalog.database import Database, allocate, rows
 from regen.catalog.leases import NOBODY, free_texts, require
-from regen.catalog.work import first_behind, hold_generation, sizes_behind
+from regen.catalog.work import hold_generation
+from regen.catalog.work_statements import first_behind, sizes_behind
 from regen.errors import NotFound
 from regen.ports.placements import Lease, Range
 from regen.ports.workers import Laid, WorkerRecord

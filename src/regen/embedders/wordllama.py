@@ -110,7 +110,7 @@ def weights_digest() -> str:
     """
     digest = blake2b(digest_size=8)
     for name in _FILES:
-        path = _folder() / name
+        path = package() / name
         try:
             _add_samples(digest, path)
         except OSError as error:
@@ -130,7 +130,7 @@ def _add_samples(digest: blake2b, path: Path) -> None:
             digest.update(file.read(_SAMPLE_BYTES))
 
 
-def _folder() -> Path:
+def package() -> Path:
     """Where the vendor's package lies, found without importing it."""
     spec = find_spec("wordllama")
     if spec is None or not spec.submodule_search_locations:
@@ -153,7 +153,7 @@ def _load() -> _Model:
         from wordllama import WordLlama  # noqa: PLC0415 - takes 0.2 s and is not always needed
     # The vendor looks for the tokenizer in a folder that its wheel lacks, unless the wheel is named as its cache.
     try:
-        model = WordLlama.load(cache_dir=_folder(), disable_download=True)
+        model = WordLlama.load(cache_dir=package(), disable_download=True)
     except OSError as error:
         raise EmbedderError(f"the WordLlama model cannot be loaded: {error}", hint=_REINSTALL) from error
     return _Model({DIMENSIONS[-1]: model.embedding}, PieceTokenizer(model.tokenizer))

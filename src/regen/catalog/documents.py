@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import orjson
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from regen.catalog import schema
 from regen.catalog.at_once import AtOnce
@@ -28,7 +29,7 @@ class DocumentLog(Database):
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """Those of the ids that the catalog has, deleted ones included."""
         with self.glancing() as connection:
-            return {row[0]: Known(*row[1:]) for row in _KNOWN.rows(connection, ids=ids)}
+            return {row[0]: Known._make(row[1:]) for row in _KNOWN.rows(connection, ids=ids)}
 
     def states(self, ids: Sequence[str]) -> dict[str, State]:
         """The facets of those of the ids that are alive."""
@@ -44,16 +45,13 @@ class DocumentLog(Database):
 
     def vanished(self, source: str, seen: bytearray) -> tuple[list[str], int]:
         """Ids of the source that are alive and unmarked, and how many are alive."""
-        statement = select(_docs.doc_key).where(
-            _docs.source == source, _docs.deleted.is_(False), _docs.fingerprint.is_not(None)
-        )
         size = len(seen)
-        missing, alive = [], 0
+        missing: list[int] = []
+        alive, after = 0, -1
         with self.reading() as connection:
-            for (key,) in connection.execute(statement):
-                alive += 1
-                if key >= size or not seen[key]:
-                    missing.append(key)
+            while page := _LIVING.rows(connection, source=source, after=after, limit=_KEYS_A_PAGE):
+                alive, after = alive + len(page), page[-1][0]
+                missing += [key for (key,) in page if key >= size or not seen[key]]
             gone = rows(connection, select(_docs.doc_id).where(self.among(_docs.doc_key, missing))) if missing else []
         return [row[0] for row in gone], alive
 
@@ -191,6 +189,14 @@ _STAMPS = AtOnce(
     select(_docs.doc_id, _docs.stamp, _docs.source)
     .where(_IDS, _docs.stamp.is_not(None), _docs.deleted.is_(False))
     .where(_docs.doc_id.not_in(select(_letters.doc_id).where(_letters.generation == 0)))
+)
+_KEYS_A_PAGE: Final = 50_000
+_LIVING = AtOnce(
+    select(_docs.doc_key)
+    .where(_docs.source == bindparam("source"), _docs.deleted.is_(False), _docs.fingerprint.is_not(None))
+    .where(_docs.doc_key > bindparam("after"))
+    .order_by(_docs.doc_key)
+    .limit(bindparam("limit"))
 )
 _STATES = AtOnce(
     select(

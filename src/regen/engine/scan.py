@@ -32,7 +32,6 @@ class Observed:
 
     candidates: list[Candidate]
     unchanged: int
-    seen: list[int]
     restamped: dict[str, str]
     failed: list[DeadLetter]
     delivered: list[str]
@@ -73,21 +72,17 @@ class Scanner:
         require_ids(ids)
         others = [*batch.untouched, *(item.id for item in batch.unreadable)]
         known = self.reader.known(ids + others)
-        observed = Observed([], len(batch.untouched), [], {}, [], ids)
+        observed = Observed([], len(batch.untouched), {}, [], ids)
         for document in documents:
             self._judge(document, known.get(document.id), batch.stamps.get(document.id), observed)
-        for doc_id in others:
-            if (found := known.get(doc_id)) is not None:
-                observed.seen.append(found.doc_key)
+        self._mark([known[doc_id].doc_key for doc_id in others if doc_id in known])
         observed.failed += [self._letter(item) for item in batch.unreadable]
-        self._mark(observed.seen)
         return observed
 
     def _judge(self, document: Document, known: Known | None, stamp: str | None, observed: Observed) -> None:
         self._refuse_fresh_repetition(document.id)
         if known is not None:
             self._refuse_repetition(document.id, known.doc_key)
-            observed.seen.append(known.doc_key)
         else:
             self._fresh.add(document.id)
         try:
@@ -121,9 +116,13 @@ class Scanner:
         return DeadLetter(item.id, None, 0, item.reason, 1, time.time(), self.source.name)
 
     def _refuse_repetition(self, doc_id: str, key: int) -> None:
-        if key < len(self._seen) and self._seen[key]:
+        seen = self._seen
+        if key >= len(seen):
+            self._mark([key])
+        elif seen[key]:
             raise _duplicate(doc_id, self.source.name)
-        self._mark([key])
+        else:
+            seen[key] = 1
 
     def _refuse_fresh_repetition(self, doc_id: str) -> None:
         # Also of an id that the catalog knows: its first delivery may have been written since it was judged.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from regen.core.changes import Candidate, Outcome
 from regen.core.priority import Cut
@@ -34,8 +34,7 @@ SOURCE_STAGE = 0
 """The generation number of dead letters that a source, not a generation, produced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What the catalog knows of a document that a scan delivers. ``fingerprint`` is None once the source lacks it."""
 
     doc_key: int

@@ -30,7 +30,7 @@ class AtOnce:
     def __init__(self, statement: Select[Any]) -> None:
         self._statement = statement
 
-    def rows(self, connection: Connection, /, **parameters: Any) -> Sequence[tuple[Any, ...]]:
+    def rows(self, connection: Connection, /, **parameters: Any) -> Sequence[Sequence[Any]]:
         """All rows, in the statement's order."""
         if connection.dialect.name == "sqlite":
             try:
@@ -41,9 +41,9 @@ class AtOnce:
                 return self._unpacked(orjson.loads(found))
         return self.one_by_one(connection, **parameters)
 
-    def one_by_one(self, connection: Connection, /, **parameters: Any) -> Sequence[tuple[Any, ...]]:
+    def one_by_one(self, connection: Connection, /, **parameters: Any) -> Sequence[Sequence[Any]]:
         """The same, for rows that are few and long."""
-        return [tuple(row) for row in connection.execute(self._statement, parameters)]
+        return connection.execute(self._statement, parameters).fetchall()
 
     @cached_property
     def _gathered(self) -> Select[Any]:

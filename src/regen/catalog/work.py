@@ -160,7 +160,7 @@ class WorkQueue(Database):
             # An edit that is logged just now waits for the holder of a range: else that of another range could read the
             # document at its new revision without the placement that is committed here.
             read = REVISIONS_HELD if isinstance(lease, Range) else REVISIONS
-            current = dict(read.rows(connection, keys=[new.doc_key for new in placements]))
+            current = {row[0]: row[1] for row in read.rows(connection, keys=[new.doc_key for new in placements])}
             valid = [new for new in placements if current.get(new.doc_key) == new.revision]
             late = [new for new in placements if current.get(new.doc_key) != new.revision]
             _place(connection, generation, valid, at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.workers.fleet import wait_for
 
 import regen
 from regen.embedders.openai_api import OpenAIEmbedder
@@ -191,7 +191,7 @@ def test_a_closed_index_keeps_no_connection(
     index.upsert(_documents())
     assert server.connections > 0
     index.close()
-    assert _within(lambda: server.connections == 0)
+    wait_for(lambda: server.connections == 0, "no connection is left", seconds=10.0)
     named = OpenAIEmbedder.from_name(f"openai/{MODEL}", base_url=server.base_url, native_dimensions=64)
     with closing(named) as embedder:
         with regen.Index(embedder=embedder, store="memory://", catalog="sqlite://", root=tmp_path) as other:
@@ -199,10 +199,3 @@ def test_a_closed_index_keeps_no_connection(
         held = server.connections
         embedder.embed_query("still open")
         assert 0 < server.connections == held
-
-
-def _within(happened: Callable[[], bool], seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not happened() and time.monotonic() < end:
-        time.sleep(0.01)
-    return happened()

@@ -25,6 +25,8 @@ from regen.catalog.document_rows import decompress
 from regen.catalog.leases import free_texts, require
 from regen.catalog.sets import holds_any_of
 from regen.catalog.work_statements import (
+    DUE,
+    DUE_OF_A_LANE,
     FENCE,
     HOLDERS,
     PLACED,
@@ -33,8 +35,6 @@ from regen.catalog.work_statements import (
     REVISIONS_HELD,
     WORK,
     behind,
-    due_in_turn,
-    due_of_a_lane,
 )
 from regen.core.chunks import ENTRY_BYTES, ID_BYTES, pack, write_token
 from regen.core.placing import REPAY, REWRITE
@@ -87,9 +87,9 @@ class WorkQueue(Database):
                 chosen += [] if ids is None else [self.among(_docs.doc_id, ids)]
                 due: Sequence[Any] = rows(connection, behind(generation, after, upto, chosen, cut).limit(limit))
             elif lane is None:
-                due = due_in_turn().rows(connection, **asked)
+                due = DUE.rows(connection, **asked)
             else:
-                due = due_of_a_lane().rows(connection, lane=lane, **asked)
+                due = DUE_OF_A_LANE.rows(connection, lane=lane, **asked)
             keys, size = _within(due, max_bytes)
             if not keys:
                 return []

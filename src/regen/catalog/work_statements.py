@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Integer, Select, and_, bindparam, exists, func, or_, select
@@ -76,20 +75,18 @@ WORK = AtOnce(
 )  # fmt: skip
 
 
-@cache
-def due_in_turn() -> AtOnce:
-    """Keys and sizes of what is behind of a ``generation``, ``after`` and ``upto`` revisions, at most ``limit``."""
-    return AtOnce(_due_statement())
+def _is_behind() -> Any:
+    """Deleted and still placed, or alive and not placed at its revision."""
+    return or_(
+        and_(_docs.deleted.is_(True), _placed.revision.is_not(None)),
+        and_(_docs.deleted.is_(False), or_(_placed.revision.is_(None), _placed.revision != _docs.revision)),
+    )
 
 
-@cache
-def due_of_a_lane() -> AtOnce:
-    """The same of one ``lane``."""
-    return AtOnce(_due_statement(_docs.lane == bindparam("lane")))
-
-
-def _due_statement(*chosen: Any) -> Select[Any]:
-    return behind(_GENERATION, bindparam("after"), bindparam("upto"), list(chosen), None).limit(bindparam("limit"))
+def _is_dead_letter(generation: Any) -> Any:
+    return exists().where(
+        _letters.generation == generation, _letters.doc_id == _docs.doc_id, _letters.revision == _docs.revision
+    )
 
 
 def behind(generation: Any, after: Any, upto: Any, chosen: list[Any], cut: Cut | None) -> Select[Any]:
@@ -106,6 +103,11 @@ def behind(generation: Any, after: Any, upto: Any, chosen: list[Any], cut: Cut |
     return statement.join(schema.usage, schema.usage.c.doc_key == _docs.doc_key, isouter=True).where(in_cut(cut))
 
 
+_DUE: tuple[Any, Any, Any] = _GENERATION, bindparam("after"), bindparam("upto")
+DUE = AtOnce(behind(*_DUE, [], None).limit(bindparam("limit")))
+DUE_OF_A_LANE = AtOnce(behind(*_DUE, [_docs.lane == bindparam("lane")], None).limit(bindparam("limit")))
+
+
 def first_behind(generation: int, above: int, upto: int) -> Select[Any]:
     """The lowest revision that is behind."""
     due = behind(generation, above, upto, [], None)
@@ -117,17 +119,3 @@ def sizes_behind(generation: int, above: int, upto: int, *, limit: int) -> Any:
     due = behind(generation, above, upto, [], None)
     place = func.row_number().over(order_by=_docs.revision).label("place")
     return due.with_only_columns(_docs.revision, place).limit(limit).subquery()
-
-
-def _is_behind() -> Any:
-    """Deleted and still placed, or alive and not placed at its revision."""
-    return or_(
-        and_(_docs.deleted.is_(True), _placed.revision.is_not(None)),
-        and_(_docs.deleted.is_(False), or_(_placed.revision.is_(None), _placed.revision != _docs.revision)),
-    )
-
-
-def _is_dead_letter(generation: Any) -> Any:
-    return exists().where(
-        _letters.generation == generation, _letters.doc_id == _docs.doc_id, _letters.revision == _docs.revision
-    )

@@ -174,6 +174,7 @@ class Storm:
 
     def settle(self) -> dict[str, Any]:
         """Bring everything in step, where the actors know it to lie, and compare."""
+        self.proxy.cut()  # and refuse nobody any more
         with open_index(self.url, self.root, source={"kind": "files", "path": "files", "glob": "*.txt"}) as index:
             index.sync(allow_mass_delete=True)
             changes = changes_of(self.root)

@@ -56,7 +56,7 @@ def test_a_storm(tmp_path: Path, small_disk: Path | None) -> None:
     told = storm(tmp_path, 11, 20, small_disk)
     assert told["wrong"] == []
     assert told["happened"].keys() >= FAULTS | ({"fill"} if small_disk else set())
-    assert min(told["searches"], told["changes"], told["hits"], told["looks"]) > 0
+    assert min(told["searches"], told["changes"], told["hits"], told["looks"]) > 0, told
 
 
 @pytest.mark.slow

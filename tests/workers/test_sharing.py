@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.workers.fleet import Place, assert_as_clean, documents, events, fleet, log_only, wait_for
+from tests.workers.fleet import PROBES, Counting, Place, assert_as_clean, documents, events, fleet, log_only, wait_for
 
 
 @pytest.fixture
@@ -19,6 +22,11 @@ def place(tmp_path: Path) -> Place:
         index.upsert(documents(120))
     (tmp_path / "index" / "embedded.jsonl").unlink()
     return Place(tmp_path / "index", seconds=0.02)
+
+
+def shares(place: Place, worker: BaseProcess) -> list[int]:
+    """How many documents each range had that a worker has brought in step."""
+    return [one["documents"] for one in events(place, worker) if one["event"] == "range"]
 
 
 def test_a_sync_is_shared(place: Place, tmp_path: Path) -> None:
@@ -38,23 +46,34 @@ def test_a_sync_is_shared(place: Place, tmp_path: Path) -> None:
     assert_as_clean(place, documents(300), tmp_path)
 
 
-def test_workers_fill_what_apply_asks_for(place: Place) -> None:
+def test_workers_fill_what_apply_asks_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing before, though it is half built; then all of it together, each text once, and it is ready in the end."""
-    other = Place(place.root, seconds=0.02, dimensions=16)
+    came: list[bool] = []
+    other, embed = Place(place.root, seconds=0.02, dimensions=16), Counting.embed_documents
     with other.index() as index, fleet(other) as workers:
+
+        def after_the_worker(model: Counting, texts: Sequence[str]) -> Any:
+            """Who applies goes on when the worker has its share, too: else it might do all alone."""
+            if texts[0] not in PROBES and not came:
+                pid = workers.processes[0].pid
+                wait_for(lambda: any(f":{pid}:" in one.owner for one in index._catalog.ranges(2)), "it has a range")
+                came.append(True)
+            return embed(model, texts)
+
         index._writer.create(index.recipe)
         workers.start(until_idle=False)
         wait_for(index.workers, "it is there")
         time.sleep(1.5)
         assert other.embedded() == {}
+        monkeypatch.setattr(Counting, "embed_documents", after_the_worker)
         result = index.apply()
         assert result.generation == 2
         assert {item.number: item.state for item in index.status().generations} == {1: "live", 2: "ready"}
         assert index.verify().consistent
         assert set(other.embedded().values()) == {1}
         assert len(other.embedded()) == 120 + 7 + 1
-        theirs = [one for one in events(other, workers.processes[0]) if one["event"] == "range"]
-        assert sum(one["documents"] for one in theirs) > 0
+        wait_for(lambda: shares(other, workers.processes[0]), "it tells what it did")
+        assert 0 < sum(shares(other, workers.processes[0])) < 120
 
 
 def test_a_paused_build_is_left_alone(place: Place) -> None:

@@ -49,6 +49,8 @@ LOCK_SECONDS: Final = 60
 """Nobody of ours keeps a lock for so long, see ``STANDSTILL_SECONDS``; somebody else may, and then we say so."""
 _ENDED: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 """PostgreSQL's codes for: I end this connection."""
+_REPEATABLE: Final = frozenset({"acquire", "renew", "release", "beat", "leave"})
+"""What comes to the same if it is done twice. A lease taken by who did not learn of it would keep all others waiting."""
 _BROKEN: Final = "another command is already in progress"
 _LOCK: Final = 0x7265_6765_6E  # "regen": who migrates takes this lock first
 
@@ -92,8 +94,10 @@ def make_engine(address: Address) -> Engine:
 def _again(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method, run anew after a collision or a lost connection, a little later each time.
 
-    Either took the transaction back, unless the connection was lost in its commit. Of a joint one the whole is run.
+    Either took the transaction back, unless the connection was lost in its commit: then only what may be done twice is
+    run anew. Of a joint one the whole is run.
     """
+    twice = method.__name__ in _REPEATABLE
 
     @wraps(method)
     def persistent(self: PostgresCatalog, *arguments: Any, **options: Any) -> Any:
@@ -106,7 +110,7 @@ def _again(method: Callable[..., Any]) -> Callable[..., Any]:
                     raise
             except CatalogUnreachable as error:
                 pause = min(0.05 * 2**attempt, 2.0)  # a server that was restarted is back within seconds
-                if self._joined or attempt == ATTEMPTS - 1 or error.unknown:
+                if self._joined or attempt == ATTEMPTS - 1 or (error.unknown and not twice):
                     raise
             time.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - no secret
         raise AssertionError("the last attempt returns or raises")

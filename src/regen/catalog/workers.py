@@ -141,8 +141,12 @@ class Workers(Database):
         return self.clock()
 
     def leave(self, owner: str) -> None:
-        """Forget a worker."""
+        """Forget a worker, and give back what it still holds."""
         with self.writing() as connection:
+            tokens = [row[0] for row in connection.execute(select(_leases.token).where(_leases.owner == owner))]
+            if tokens:
+                connection.execute(delete(schema.text_claims).where(_claims.token.in_(tokens)))
+                connection.execute(delete(schema.leases).where(_leases.owner == owner))
             connection.execute(delete(schema.workers).where(_workers.owner == owner))
 
     def workers(self, alias: str) -> list[WorkerRecord]:

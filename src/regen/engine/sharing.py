@@ -18,7 +18,7 @@ from regen.engine.control import Brake, HandedBack, Pace, Paused
 from regen.engine.lease import LEASE_SECONDS, HeldLease, is_dead, known_dead, writer_lease
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
-from regen.errors import CatalogBusy, LeaseLost
+from regen.errors import CatalogBusy, CatalogUnreachable, LeaseLost
 from regen.ports.catalog import Catalog, CatalogReader, Generation
 from regen.ports.placements import Range
 from regen.ports.workers import WorkerRecord
@@ -62,7 +62,7 @@ class RangeBrake(Brake):
 class Claimant:
     """One of those who share generations. ``stop`` makes it finish its batch and give its range back.
 
-    ``limits`` are its own, ``seconds`` how long a lease of its lasts unless it is renewed.
+    It holds one range at a time. ``limits`` are its own, ``seconds`` how long a lease of its lasts unless it is renewed.
     """
 
     writer: WriteSide
@@ -89,9 +89,17 @@ class Claimant:
         return None if found is None else HeldLease(catalog, found, self.seconds)
 
     def _take(self, number: int, whole: str, dead: list[str]) -> Range | None:
-        return self.writer.catalog.claim_range(
-            number, whole, self.owner, at=time.time(), seconds=self.seconds, dead=dead
-        )
+        def take() -> Range | None:
+            return self.writer.catalog.claim_range(
+                number, whole, self.owner, at=time.time(), seconds=self.seconds, dead=[*dead, self.owner]
+            )  # a range that is ours already is one whose claim was not answered
+
+        try:
+            return take()
+        except CatalogUnreachable as error:
+            if not error.unknown:
+                raise
+            return take()
 
     def _size(self, number: int) -> int:
         usual = self._rates.get(number, FIRST_RANGE / RANGE_SECONDS) * RANGE_SECONDS

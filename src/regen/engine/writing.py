@@ -160,7 +160,7 @@ class WriteSide:
                 account.counts_earlier(generation)
             try:
                 if shared:
-                    upto = self._share(result, account, generation, progress, upto, first or Threads(self._owner))
+                    upto = self._share(result, account, generation, progress, upto, first or Threads(new_owner()))
                 with self._whole_of(generation, shared=shared) as lease:
                     if lease is not None and self.is_current(generation):
                         if demand is not None:

@@ -133,5 +133,5 @@ class WorkerWriter(Protocol):
         ...
 
     def leave(self, owner: str) -> None:
-        """Forget a worker."""
+        """Forget a worker. What leases it holds yet, as one whose claim it never learnt of, are given back."""
         ...

@@ -346,6 +346,20 @@ class HeartBeatCases(CatalogHooks):
         catalog.leave(OTHER)
         assert catalog.workers(ALIAS) == [later]
 
+    def test_who_leaves_keeps_nothing(self, catalog: Catalog) -> None:
+        """Ranges, texts and leases of who leaves are free at once; those of others stay."""
+        generation = laid_out(catalog)
+        mine, theirs = claim(catalog, generation), claim(catalog, generation, OTHER)
+        catalog.reserve_texts(mine, [1], at=0.0)
+        catalog.reserve_texts(theirs, [2], at=0.0)
+        catalog.acquire("something", ME, at=0.0, seconds=30.0)
+        kept = catalog.acquire("something else", OTHER, at=0.0, seconds=30.0)
+        catalog.leave(ME)
+        assert {item.name for item in catalog.leases()} == {theirs.name, kept.name}
+        assert catalog.reserve_texts(theirs, [1, 2], at=1.0) == set()
+        catalog.lay_out(generation.number, WHOLE, size=4, count=9)
+        assert claim(catalog, generation, THIRD).above == mine.above
+
     def test_what_workers_may_fill(self, catalog: Catalog) -> None:
         """Nothing, until it is asked for."""
         number = make_generation(catalog).number

@@ -3,6 +3,7 @@
 proxy = Proxy(server.socket)                       # of regen.testing.postgres_server
 url = f"postgresql://postgres@127.0.0.1:{proxy.port}/database"
 proxy.cut(refuse=2.0)
+proxy.lose_answer(b"COMMIT")
 """
 
 from __future__ import annotations
@@ -57,6 +58,11 @@ class Link:
         from_client = source is self._ends[0]
         self._proxy.turns += from_client and not self._client_spoke
         self._client_spoke = from_client
+        if from_client and self._proxy.loses_answer_to(data):
+            target.sendall(data)
+            target.recv(_CHUNK)
+            self.cut()
+            return False
         time.sleep(self._proxy.delay)
         while time.monotonic() < self._proxy.hangs_until:
             time.sleep(0.01)  # nobody is told that nothing comes any more
@@ -75,6 +81,7 @@ class Proxy:
         self._links: set[Link] = set()
         self._lock = threading.Lock()
         self._refuses_until = 0.0
+        self._losing: tuple[bytes, int] | None = None
         self.hangs_until = 0.0
         self.delay = 0.0
         self.turns = 0
@@ -94,6 +101,28 @@ class Proxy:
     def hang(self, seconds: float) -> None:
         """Pass nothing on for so many seconds: both sides believe in a connection that is none."""
         self.hangs_until = time.monotonic() + seconds
+
+    def lose_answer(self, to: bytes, after: int = 0) -> None:
+        """Cut the connection when the server has answered what holds these bytes, once, after so many of them.
+
+        What was asked for is done, and who asked does not learn of it.
+        """
+        with self._lock:
+            self._losing = (to, after)
+
+    @property
+    def answer_lost(self) -> bool:
+        """Whether the answer that was to be lost has been."""
+        return self._losing is None
+
+    def loses_answer_to(self, data: bytes) -> bool:
+        """Whether this is what is not to be answered."""
+        with self._lock:
+            if self._losing is None or self._losing[0] not in data:
+                return False
+            marker, after = self._losing
+            self._losing = (marker, after - 1) if after else None
+            return not after
 
     def forget(self, link: Link) -> None:
         """A link has ended."""

@@ -290,12 +290,17 @@ class Index(
         return reprocess(self._writer, list(ids), progress)
 
     def restore(self, doc_id: str, revision: int) -> SyncResult:
-        """Bring a document back as it was at a revision. It stays so until its source changes it. Raises NotFound."""
+        """Bring a document back as it was at a revision. Raises NotFound.
+
+        It stays so until its source changes it; one that is pushed, until it is pushed otherwise.
+        """
         past = self._catalog.past_state(doc_id, revision)
         if past.text is None:
             return self.delete([doc_id])
         document = Document(doc_id, past.text, past.metadata, past.access, past.version)
-        found = checked(document, self._limits)._replace(fingerprint=None)
+        found = checked(document, self._limits)
+        if not self._is_pushed(past.source):
+            found = found._replace(fingerprint=None)
 
         def log() -> DocumentCounts:
             logged = self._catalog.log(

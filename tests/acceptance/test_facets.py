@@ -447,6 +447,23 @@ def test_restore_brings_a_revision_back(worlds: Worlds) -> None:
     assert [record.kind for record in world.index.history("fox")] == ["content", "restored", "content", "added"]
 
 
+def test_what_is_pushed_after_a_restoration_counts(worlds: Worlds) -> None:
+    """Also when it is what was pushed before the restoration; the same once more does nothing."""
+    world = worlds(*three())
+    index, newer = world.index, Document("note", "a note on ferries", access=["team"])
+    index.upsert([Document("note", "a note on trains")])
+    index.upsert([newer])
+    index.restore("note", index.history("note")[-1].revision)
+    assert world.found("note on")[0] == "note"
+    assert index.upsert([newer]).documents.updated == 1
+    assert "note" not in world.found("note on")
+    assert index.search("note on ferries", k=1, principals=["team"])[0].text == newer.text
+    assert index.upsert([newer]).documents.unchanged == 1
+    index.delete(["note"])
+    index.restore("note", index.history("note")[-1].revision)
+    assert index.upsert([newer]).documents.updated == 1
+
+
 def test_restore_a_deleted_document(worlds: Worlds) -> None:
     """A deletion is undone, and the next sync of a source that lacks the document does not delete it again."""
     world = worlds(*three(), chunking=FLAT)

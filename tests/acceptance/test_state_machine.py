@@ -304,8 +304,6 @@ class KeptInStep(RuleBasedStateMachine):
             wanted = {key: before.get(key) for key in some}
             self.model.delivered = {key: e for key, e in model.delivered.items() if key in source}
             self.change_all(self.index, wanted)
-            # What is back under its old name may have been delivered anew: the next sync sees no difference.
-            self.model.sync(self.source.entries)
         else:
             self.change_all(self.index, some)
         self.remember()

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workers.fleet import PROBES, Counting, Place, assert_as_clean, documents, events, fleet, log_only, wait_for
+from tests.workers.fleet import Counting, Place, assert_as_clean, documents, events, fleet, log_only, wait_for
+
+from regen.engine.probes import TEXTS as PROBES
 
 
 @pytest.fixture

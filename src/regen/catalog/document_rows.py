@@ -42,7 +42,8 @@ class DocumentRow(NamedTuple):
 
 _COLUMNS: Final = DocumentRow._fields[:-1]
 _EDITED: Final = _COLUMNS[2:]
-_RESTORED: Final = tuple(name for name in _EDITED if name not in {"source", "fingerprint", "stamp"})
+_HANDED_BACK: Final = tuple(name for name in _EDITED if name not in {"source", "stamp"})
+_RESTORED: Final = tuple(name for name in _HANDED_BACK if name != "fingerprint")
 """A restored document keeps what its source last delivered: only a new change at the source overrides it."""
 _DELIVERED: Final = ("source", "fingerprint", "stamp")
 _LOGGED: Final = (
@@ -52,7 +53,8 @@ _ADD = Adding(schema.documents, _COLUMNS)
 _APPEND = Adding(schema.changes, _LOGGED)
 _KEEP = Merging(schema.contents, ("content_hash", "size", "data"), ("content_hash",))
 _EDITS: Final = {
-    columns: Editing(schema.documents, (*columns, "doc_key")) for columns in (_EDITED, _RESTORED, _DELIVERED)
+    columns: Editing(schema.documents, (*columns, "doc_key"))
+    for columns in (_EDITED, _HANDED_BACK, _RESTORED, _DELIVERED)
 }
 
 
@@ -100,7 +102,9 @@ def write_rows(
     _ADD.run(connection, [row[:-1] for row in changed if row.doc_id in fresh])
     edited = [row for row in changed if row.doc_id not in fresh]
     _update(connection, _EDITED, [row for row in edited if row.kind != "restored"])
-    _update(connection, _RESTORED, [row for row in edited if row.kind == "restored"])
+    restored = [row for row in edited if row.kind == "restored"]
+    _update(connection, _HANDED_BACK, [row for row in restored if row.fingerprint is not None])
+    _update(connection, _RESTORED, [row for row in restored if row.fingerprint is None])
     logged = attrgetter(*_LOGGED)
     _APPEND.run(connection, [logged(row) for row in changed])
 

@@ -50,7 +50,7 @@ LOCK_SECONDS: Final = 60
 _ENDED: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 """PostgreSQL's codes for: I end this connection."""
 _REPEATABLE: Final = frozenset({"acquire", "renew", "release", "beat", "leave"})
-"""What comes to the same if it is done twice. A lease taken by who did not learn of it would keep all others waiting."""
+"""What comes to the same if it is done twice. A lease whose taker does not learn of it keeps all others waiting."""
 _BROKEN: Final = "another command is already in progress"
 _LOCK: Final = 0x7265_6765_6E  # "regen": who migrates takes this lock first
 

@@ -62,7 +62,7 @@ class RangeBrake(Brake):
 class Claimant:
     """One of those who share generations. ``stop`` makes it finish its batch and give its range back.
 
-    It holds one range at a time. ``limits`` are its own, ``seconds`` how long a lease of its lasts unless it is renewed.
+    It holds one range at a time. ``limits`` are its own, ``seconds`` how long a lease lasts unless it is renewed.
     """
 
     writer: WriteSide

@@ -293,7 +293,10 @@ class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, ServiceW
         at: float,
         restored: bool = False,
     ) -> LogOutcome:
-        """Append what really differs to the change log and bring ``documents`` up to date."""
+        """Append what really differs to the change log and bring ``documents`` up to date.
+
+        With ``restored`` a candidate without a fingerprint keeps that of what its source last delivered.
+        """
         ...
 
     def tombstone(self, ids: Sequence[str], *, at: float) -> int:

@@ -141,12 +141,21 @@ class LogCases(CatalogHooks):
         """So the next scan of an unchanged source finds nothing to do, and does not miss a restored deletion."""
         log(catalog, Document("a", "one"))
         log(catalog, Document("a", "two"))
-        assert outcomes(catalog, Document("a", "one"), restored=True) == ["content"]
+        past = candidate(Document("a", "one"))._replace(fingerprint=None)
+        assert catalog.log("files", [past], content_keys=(), at=1.0, restored=True).outcomes == ["content"]
         assert catalog.known(["a"])["a"].fingerprint == fingerprint(Document("a", "two"))
         assert [record.kind for record in catalog.history("a", 1)] == ["restored"]
         catalog.tombstone(["a"], at=5.0)
-        log(catalog, Document("a", "one"), restored=True)
+        catalog.log("files", [past], content_keys=(), at=6.0, restored=True)
         assert catalog.vanished("files", bytearray())[0] == []
+
+    def test_a_restored_document_is_what_was_handed_over(self, catalog: Catalog) -> None:
+        """With a fingerprint it counts as delivered like that; what was delivered before differs from it."""
+        log(catalog, Document("a", "one"))
+        log(catalog, Document("a", "two"))
+        assert outcomes(catalog, Document("a", "one"), restored=True) == ["content"]
+        assert catalog.known(["a"])["a"].fingerprint == fingerprint(Document("a", "one"))
+        assert [record.kind for record in catalog.history("a", 1)] == ["restored"]
 
     def test_a_batch_is_logged_wholly_or_not_at_all(self, catalog: Catalog) -> None:
         """One document that cannot be logged takes the whole call back."""

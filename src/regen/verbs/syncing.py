@@ -245,6 +245,12 @@ class SyncVerbs:
         log_observed(scanner, self._catalog, observed, observed.candidates, counts, failing)
         return counts
 
+    def _is_pushed(self, name: str) -> bool:
+        """Whether documents of a source are handed over by the caller, who means what is handed over last."""
+        push = registry.make_source({"kind": "push"}, self._root)
+        feed = next((feed for feed in self._feeds if feed.name == name), None)
+        return type(push) is type(feed.source) if feed else name == push.name
+
     def _scanners(self, progress: OnProgress | None = None) -> list[Scanner]:
         """All sources, ready to be scanned; where there is none, the one that is pushed to."""
         if not len(self._feeds):

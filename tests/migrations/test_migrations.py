@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -16,9 +17,11 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from regen import Document, Index
 from regen.catalog import schema
 from regen.catalog.migrate import SCRIPTS, current_version, migrate
 from regen.catalog.sqlite import make_engine, open_catalog
+from regen.embedders.hashing import HashingEmbedder
 from regen.errors import CatalogError, SchemaMismatch
 
 
@@ -113,6 +116,60 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
     before = (tmp_path / "c.db").read_bytes()
     open_catalog("sqlite:///c.db", tmp_path).close()
     assert (tmp_path / "c.db").read_bytes() == before
+
+
+def revisions() -> list[str]:
+    """Every schema there has been, the first one first."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+
+
+def made(engine: Engine, revision: str) -> None:
+    """Bring a database to an earlier version's schema."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    with engine.execution_options(regen_write=True).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+@pytest.mark.parametrize("revision", revisions()[:-1])
+def test_every_earlier_schema_becomes_this_one(described: Engine, tmp_path: Path, revision: str) -> None:
+    """Whatever version a catalog was left at, opening it gives the same tables and indexes."""
+    engine = make_engine("sqlite:///old.db", tmp_path)
+    made(engine, revision)
+    with engine.connect() as connection:
+        assert current_version(connection) == revision
+    migrate(engine)
+    mine, wanted = statements(engine), statements(described)
+    assert {name for name in mine if not name.startswith("sqlite_")} >= wanted.keys()
+    without = {name for name, sql in wanted.items() if sql.upper().endswith("WITHOUT ROWID")}
+    assert {name for name, sql in mine.items() if sql.upper().endswith("WITHOUT ROWID")} == without
+
+
+def test_texts_survive_the_migration_to_0009(tmp_path: Path) -> None:
+    """An index whose texts lay by digest is as it was: nothing is embedded anew, and every text can be restored."""
+    with Index(embedder=HashingEmbedder(32), store=f"memory://{tmp_path}", root=tmp_path) as index:
+        index.upsert([Document(f"d{at}", f"text {at} of many" * (at % 3)) for at in range(50)])
+        index.upsert([Document("d1", "another text")])
+    with sqlite3.connect(tmp_path / ".regen" / "catalog.db") as connection:
+        connection.executescript(
+            "CREATE TABLE old (content_hash BLOB NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL, "
+            "PRIMARY KEY (content_hash)) WITHOUT ROWID; INSERT INTO old SELECT * FROM contents; DROP TABLE contents; "
+            "ALTER TABLE old RENAME TO contents; UPDATE alembic_version SET version_num = '0008'"
+        )
+        before = connection.execute("SELECT * FROM contents ORDER BY content_hash").fetchall()
+    connection.close()
+    with Index(embedder=HashingEmbedder(32), store=f"memory://{tmp_path}", root=tmp_path) as index:
+        assert index.verify().consistent
+        assert index.restore("d1", index.history("d1")[-1].revision).documents.changed == 1
+        assert index.search("text 1 of many", k=1)[0].doc_id == "d1"
+    with sqlite3.connect(tmp_path / ".regen" / "catalog.db") as connection:
+        assert connection.execute("SELECT * FROM contents ORDER BY content_hash").fetchall() == before
+        (told,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'contents'").fetchone()
+        assert "ROWID" not in told.upper()
+    connection.close()
 
 
 def test_two_processes_create_one_catalog(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION: Final = "0008"
+SCHEMA_VERSION: Final = "0009"
 metadata: Final = MetaData()
 
 # SQLite's rowid is the fastest integer key there is, but only a column declared INTEGER becomes it.
@@ -79,7 +79,7 @@ contents = Table(
     Column("content_hash", LargeBinary, primary_key=True),
     Column("size", Integer, nullable=False),  # bytes of UTF-8, uncompressed
     Column("data", LargeBinary, nullable=False),  # zstd
-    sqlite_with_rowid=False,
+    # With rowids: texts lie in the order of their arrival, not each on a page of its own by its digest.
 )
 
 generations = Table(

@@ -13,16 +13,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from regen import Document, Index
 from regen.catalog import schema
+from regen.catalog.document_rows import decompress
 from regen.catalog.migrate import SCRIPTS, current_version, migrate
+from regen.catalog.postgres import make_engine as make_postgres_engine
 from regen.catalog.sqlite import make_engine, open_catalog
+from regen.core.documents import content_hash
 from regen.embedders.hashing import HashingEmbedder
-from regen.errors import CatalogError, SchemaMismatch
+from regen.errors import CatalogError, NotFound, SchemaMismatch
+from regen.postgres import Address
 
 
 @pytest.fixture
@@ -148,28 +152,76 @@ def test_every_earlier_schema_becomes_this_one(described: Engine, tmp_path: Path
     assert {name for name, sql in mine.items() if sql.upper().endswith("WITHOUT ROWID")} == without
 
 
-def test_texts_survive_the_migration_to_0009(tmp_path: Path) -> None:
-    """An index whose texts lay by digest is as it was: nothing is embedded anew, and every text can be restored."""
-    with Index(embedder=HashingEmbedder(32), store=f"memory://{tmp_path}", root=tmp_path) as index:
-        index.upsert([Document(f"d{at}", f"text {at} of many" * (at % 3)) for at in range(50)])
-        index.upsert([Document("d1", "another text")])
-    with sqlite3.connect(tmp_path / ".regen" / "catalog.db") as connection:
-        connection.executescript(
-            "CREATE TABLE old (content_hash BLOB NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL, "
-            "PRIMARY KEY (content_hash)) WITHOUT ROWID; INSERT INTO old SELECT * FROM contents; DROP TABLE contents; "
-            "ALTER TABLE old RENAME TO contents; UPDATE alembic_version SET version_num = '0008'"
+def as_of_0008(engine: Engine) -> None:
+    """Lay a catalog down as 0008 had it: each different text once, under its digest."""
+    blob, layout = ("BLOB", "WITHOUT ROWID") if engine.dialect.name == "sqlite" else ("BYTEA", "")
+    with engine.execution_options(regen_write=True).begin() as connection:
+
+        def run(statement: str, **values: Any) -> Any:
+            return connection.execute(text(statement), values)
+
+        run(f"ALTER TABLE changes ADD COLUMN content_hash {blob}")
+        run(
+            f"CREATE TABLE old (content_hash {blob} NOT NULL PRIMARY KEY, size INTEGER NOT NULL, data {blob} NOT NULL) "
+            f"{layout}"
         )
-        before = connection.execute("SELECT * FROM contents ORDER BY content_hash").fetchall()
-    connection.close()
-    with Index(embedder=HashingEmbedder(32), store=f"memory://{tmp_path}", root=tmp_path) as index:
+        for revision, size, data in run("SELECT revision, size, data FROM contents").fetchall():
+            digest = content_hash(decompress([data])[0])
+            run("INSERT INTO old VALUES (:d, :s, :t) ON CONFLICT DO NOTHING", d=digest, s=size, t=data)
+            run("UPDATE changes SET content_hash = :d WHERE text_revision = :r", d=digest, r=revision)
+        for statement in (
+            "DROP TABLE contents", "ALTER TABLE old RENAME TO contents",
+            "ALTER TABLE documents DROP COLUMN text_revision", "ALTER TABLE changes DROP COLUMN text_revision",
+            "UPDATE alembic_version SET version_num = '0008'",
+        ):  # fmt: skip
+            run(statement)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_texts_survive_the_migration_to_0009(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """An index whose texts lay by digest is as it was: nothing is embedded anew, and every text can be restored."""
+    if kind == "sqlite":
+        url, engine = "sqlite:///catalog.db", make_engine("sqlite:///catalog.db", tmp_path)
+    else:
+        url = request.getfixturevalue("postgres_url")
+        engine = make_postgres_engine(Address.of(url))
+
+    def opened() -> Index:
+        return Index(embedder=HashingEmbedder(32), store=f"memory://{tmp_path}", catalog=url, root=tmp_path)
+
+    documents = [Document(f"d{at}", f"text {at % 40} of many " * (at % 3), {"n": at}) for at in range(60)]
+    with opened() as index:
+        index.upsert(documents)
+        index.upsert([Document("d1", "another text", {"n": 1}), Document("d2", documents[2].text, {"n": "two"})])
+        index.delete(["d4", "d5"])
+        index.upsert([Document("d5", documents[5].text)])
+        index._catalog.purge(changes_before=index.history("d5", 1)[0].changed_at)  # so that most are in no change
+        assert index.history("d7") != []
+        before = {revision: past(index, revision) for revision in range(1, index._catalog.head() + 1)}
+        living = [document for page in index._catalog.living() for document in page]
+    as_of_0008(engine)
+    engine.dispose()
+    with opened() as index:
+        assert [document for page in index._catalog.living() for document in page] == living
+        assert {revision: past(index, revision) for revision in before} == before
         assert index.verify().consistent
-        assert index.restore("d1", index.history("d1")[-1].revision).documents.changed == 1
-        assert index.search("text 1 of many", k=1)[0].doc_id == "d1"
-    with sqlite3.connect(tmp_path / ".regen" / "catalog.db") as connection:
-        assert connection.execute("SELECT * FROM contents ORDER BY content_hash").fetchall() == before
-        (told,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'contents'").fetchone()
-        assert "ROWID" not in told.upper()
-    connection.close()
+        assert index.upsert(documents[6:]).documents.unchanged == 54
+        assert index.replay(0.0).embedded_texts == 0
+        assert index.upsert([Document("d1", documents[1].text)]).documents.changed == 1
+        assert index.search(documents[1].text, k=1)[0].text in documents[1].text
+        assert index.gc(now=True).contents > 0
+        assert index.verify().consistent
+
+
+def past(index: Index, revision: int) -> list[str | None]:
+    """The texts that some documents can be restored to."""
+    found: list[str | None] = []
+    for doc_id in ("d1", "d2", "d4", "d5", "d7"):
+        try:
+            found.append(index._catalog.past_state(doc_id, revision).text)
+        except NotFound:
+            found.append("not kept")
+    return found
 
 
 def test_two_processes_create_one_catalog(tmp_path: Path) -> None:

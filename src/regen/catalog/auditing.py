@@ -59,7 +59,7 @@ class Audits(Database):
         while True:
             statement = (
                 select(_docs.doc_id, contents.data, _docs.metadata, _docs.access, _docs.version, _docs.doc_key)
-                .join_from(schema.documents, schema.contents, contents.content_hash == _docs.content_hash)
+                .join_from(schema.documents, schema.contents, contents.revision == _docs.text_revision)
                 .where(_docs.deleted.is_(False), _docs.doc_key > after)
                 .order_by(_docs.doc_key)
                 .limit(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ import zstandard
 from sqlalchemy import Connection
 
 from regen.catalog import schema
-from regen.catalog.bulk import Adding, Editing, Merging
+from regen.catalog.bulk import Adding, Editing
 from regen.core.changes import Candidate, Outcome, State, lane
 from regen.core.documents import ChangeKind
 
@@ -19,7 +19,10 @@ COMPRESSION_LEVEL: Final = 1
 
 
 class DocumentRow(NamedTuple):
-    """A row of ``documents`` in column order, and the kind of its change. ``revision`` is None when nothing changed."""
+    """A row of ``documents`` in column order, and the kind of its change. ``revision`` is None when nothing changed.
+
+    Its text is kept under ``text_revision``, that of the change that brought it.
+    """
 
     doc_key: int
     doc_id: str
@@ -37,6 +40,7 @@ class DocumentRow(NamedTuple):
     version: str | None
     source_time: float | None
     changed_at: float
+    text_revision: int | None
     kind: ChangeKind
 
 
@@ -47,11 +51,11 @@ _RESTORED: Final = tuple(name for name in _HANDED_BACK if name != "fingerprint")
 """A restored document keeps what its source last delivered: only a new change at the source overrides it."""
 _DELIVERED: Final = ("source", "fingerprint", "stamp")
 _LOGGED: Final = (
-    "revision", "doc_key", "kind", "content_hash", "metadata", "access", "version", "source_time", "changed_at",
+    "revision", "doc_key", "kind", "metadata", "access", "version", "source_time", "changed_at", "text_revision",
 )  # fmt: skip
 _ADD = Adding(schema.documents, _COLUMNS)
 _APPEND = Adding(schema.changes, _LOGGED)
-_KEEP = Merging(schema.contents, ("content_hash", "size", "data"), ("content_hash",))
+_KEEP = Adding(schema.contents, ("revision", "size", "data"))
 _EDITS: Final = {
     columns: Editing(schema.documents, (*columns, "doc_key"))
     for columns in (_EDITED, _HANDED_BACK, _RESTORED, _DELIVERED)
@@ -62,12 +66,15 @@ def document_row(
     source: str,
     candidate: Candidate,
     state: State,
-    numbers: tuple[int, int | None],
+    numbers: tuple[int, int | None, int | None],
     outcome: Outcome,
     *,
     at: float,
 ) -> DocumentRow:
-    """One delivered document as a row; ``numbers`` are its key and its revision (None: no facet differs)."""
+    """One delivered document as a row.
+
+    ``numbers`` are its key, its revision (None: no facet differs) and the revision of its text (None: a new one).
+    """
     kind: ChangeKind = "content" if outcome == "unchanged" else outcome
     document, facets = candidate.document, state.facets
     return DocumentRow(
@@ -87,6 +94,7 @@ def document_row(
         document.version,
         document.updated_at,
         at,
+        numbers[1] if numbers[2] is None else numbers[2],
         kind,
     )
 
@@ -97,8 +105,8 @@ def write_rows(
     """Contents, documents and changes, each in one statement over many rows. ``fresh`` ids have no row yet."""
     changed = [row for row in rows if row.revision is not None]
     _update(connection, _DELIVERED, [row for row in rows if row.revision is None and row.kind != "restored"])
-    texts = (candidates[i].document.text for i, row in enumerate(rows) if row.revision is not None)
-    _keep(connection, changed, texts)
+    brought = [i for i, row in enumerate(rows) if row.revision is not None and row.text_revision == row.revision]
+    _keep(connection, [rows[i].revision for i in brought], [candidates[i].document.text for i in brought])
     _ADD.run(connection, [row[:-1] for row in changed if row.doc_id in fresh])
     edited = [row for row in changed if row.doc_id not in fresh]
     _update(connection, _EDITED, [row for row in edited if row.kind != "restored"])
@@ -114,13 +122,9 @@ def _update(connection: Connection, columns: tuple[str, ...], rows: Sequence[Doc
     _EDITS[columns].run(connection, [(*values(row), row.doc_key) for row in rows])
 
 
-def _keep(connection: Connection, changed: Sequence[DocumentRow], texts: Iterable[str]) -> None:
+def _keep(connection: Connection, revisions: Sequence[int | None], texts: Sequence[str]) -> None:
     encoded = [text.encode() for text in texts]
-    contents = [
-        (row.content_hash, len(data), kept) for row, data, kept in zip(changed, encoded, compress(encoded), strict=True)
-    ]
-    contents.sort()  # sorted keys: fewer pages touched, and no deadlocks
-    _KEEP.run(connection, contents)
+    _KEEP.run(connection, list(zip(revisions, map(len, encoded), compress(encoded), strict=True)))
 
 
 # Of many texts in one call each: one by one, each waits for Python's interpreter lock. The library's own calls for many

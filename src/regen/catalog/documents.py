@@ -35,7 +35,7 @@ class DocumentLog(Database):
         """The facets of those of the ids that are alive."""
         with self.glancing() as connection:
             found = self._current(connection, ids)
-        return {doc_id: state for doc_id, (_, state) in found.items() if state is not None}
+        return {doc_id: state for doc_id, (_, state, _) in found.items() if state is not None}
 
     def stamps(self, ids: Sequence[str], source: str | None = None) -> dict[str, str]:
         """The stamps under which documents were last read, without those that their source could not deliver since."""
@@ -81,19 +81,23 @@ class DocumentLog(Database):
             old = self._current(connection, [candidate.document.id for candidate in candidates])
             outcomes: list[Outcome] = []
             keys: list[int] = []
+            texts: list[int | None] = []
             fresh = [c for c in candidates if c.document.id not in old]
             next_key = allocate(connection, "doc_key", len(fresh)) if fresh else 0
             for candidate, state in zip(candidates, states, strict=True):
-                key, before = old.get(candidate.document.id, (None, None))
+                key, before, text = old.get(candidate.document.id, (None, None, None))
                 if key is None:
                     key, next_key = next_key, next_key + 1
                 keys.append(key)
+                texts.append(text if before and before.facets.content == state.facets.content else None)
                 outcomes.append(classify(before, state, content_keys))
             changed = [i for i, outcome in enumerate(outcomes) if outcome != "unchanged"]
             first = allocate(connection, "revision", len(changed)) if changed else 0
             revisions = dict(zip(changed, range(first, first + len(changed)), strict=True))
             written = [
-                document_row(source, candidates[i], states[i], (keys[i], revisions.get(i)), outcomes[i], at=at)
+                document_row(
+                    source, candidates[i], states[i], (keys[i], revisions.get(i), texts[i]), outcomes[i], at=at
+                )
                 for i in range(len(candidates))
             ]
             if restored:
@@ -130,9 +134,9 @@ class DocumentLog(Database):
         """The newest changes first."""
         changes, contents = schema.changes.c, schema.contents.c
         statement = (
-            select(changes.revision, _docs.doc_id, changes.kind, changes.changed_at, contents.content_hash)
+            select(changes.revision, _docs.doc_id, changes.kind, changes.changed_at, contents.revision)
             .join_from(schema.changes, schema.documents, changes.doc_key == _docs.doc_key)
-            .join(schema.contents, contents.content_hash == changes.content_hash, isouter=True)
+            .join(schema.contents, contents.revision == changes.text_revision, isouter=True)
             .order_by(changes.revision.desc())
             .limit(limit)
         )
@@ -158,7 +162,7 @@ class DocumentLog(Database):
                 changes.revision,
             )
             .join_from(schema.changes, schema.documents, changes.doc_key == _docs.doc_key)
-            .join(schema.contents, contents.content_hash == changes.content_hash, isouter=True)
+            .join(schema.contents, contents.revision == changes.text_revision, isouter=True)
             .where(_docs.doc_id == doc_id, changes.revision <= revision)
             .order_by(changes.revision.desc())
             .limit(1)
@@ -174,12 +178,12 @@ class DocumentLog(Database):
         access = None if found[4] is None else orjson.loads(found[4])
         return PastState(doc_id, found[1], text, orjson.loads(found[3]), access, found[5])
 
-    def _current(self, connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, State | None]]:
-        """Key and state of those of the ids that the catalog has; the state is None for a deleted document."""
-        found: dict[str, tuple[int, State | None]] = {}
-        for doc_id, key, deleted, content, meta_hash, acc_hash, meta, access in _STATES.rows(connection, ids=ids):
+    def _current(self, connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, State | None, int | None]]:
+        """Key, state and text of those of the ids that the catalog has; the last two are None for a deleted one."""
+        found: dict[str, tuple[int, State | None, int | None]] = {}
+        for doc_id, key, deleted, content, meta_hash, acc_hash, meta, access, text in _STATES.rows(connection, ids=ids):
             state = State(Facets(content, meta_hash, acc_hash), meta.encode(), access and access.encode())
-            found[doc_id] = (key, None if deleted else state)
+            found[doc_id] = (key, None, None) if deleted else (key, state, text)
         return found
 
 
@@ -201,7 +205,7 @@ _LIVING = AtOnce(
 _STATES = AtOnce(
     select(
         _docs.doc_id, _docs.doc_key, _docs.deleted, _docs.content_hash, _docs.metadata_hash, _docs.access_hash,
-        _docs.metadata, _docs.access,
+        _docs.metadata, _docs.access, _docs.text_revision,
     ).where(_IDS)
 )  # fmt: skip
 _TOMBSTONE = Editing(
@@ -222,13 +226,11 @@ def purge_changes(connection: Connection, before: float) -> int:
 
 def purge_contents(connection: Connection) -> int:
     """Remove texts that neither a document nor a kept change names."""
-    named = select(_docs.content_hash).where(_docs.content_hash.is_not(None), _docs.deleted.is_(False))
-    logged = select(schema.changes.c.content_hash).where(schema.changes.c.content_hash.is_not(None))
-    return connection.execute(
-        delete(schema.contents).where(
-            schema.contents.c.content_hash.not_in(named), schema.contents.c.content_hash.not_in(logged)
-        )
-    ).rowcount
+    logs, texts = schema.changes.c, schema.contents.c
+    named = select(_docs.text_revision).where(_docs.text_revision.is_not(None), _docs.deleted.is_(False))
+    logged = select(logs.text_revision).where(logs.text_revision.is_not(None))
+    gone = texts.revision.not_in(named), texts.revision.not_in(logged)
+    return connection.execute(delete(schema.contents).where(*gone)).rowcount
 
 
 def _head(connection: Connection) -> int:

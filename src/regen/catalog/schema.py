@@ -53,6 +53,7 @@ documents = Table(
     Column("version", Text),
     Column("source_time", Float),
     Column("changed_at", Float, nullable=False),
+    Column("text_revision", BigInteger),  # of the change that brought its text: where that is in ``contents``
     Index("documents_by_revision", "revision"),
     # The migration gives it the same condition in PostgreSQL; to say so here would load that dialect for everybody.
     Index("documents_restricted", "doc_key", sqlite_where=text("access IS NOT NULL")),
@@ -64,22 +65,21 @@ changes = Table(
     Column("revision", _Key, primary_key=True, autoincrement=False),
     Column("doc_key", _Key, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("content_hash", LargeBinary),
     Column("metadata", Text, nullable=False),
     Column("access", Text),
     Column("version", Text),
     Column("source_time", Float),
     Column("changed_at", Float, nullable=False),
+    Column("text_revision", BigInteger),  # NULL: a deletion
     Index("changes_by_document", "doc_key"),
 )
 
 contents = Table(
     "contents",
     metadata,
-    Column("content_hash", LargeBinary, primary_key=True),
+    Column("revision", _Key, primary_key=True, autoincrement=False),  # of the change that brought the text
     Column("size", Integer, nullable=False),  # bytes of UTF-8, uncompressed
     Column("data", LargeBinary, nullable=False),  # zstd
-    # With rowids: texts lie in the order of their arrival, not each on a page of its own by its digest.
 )
 
 generations = Table(

@@ -69,7 +69,7 @@ WORK = AtOnce(
         *_PLACEMENT_COLUMNS,
     )
     .join_from(schema.documents, schema.placements, _join(_GENERATION), isouter=True)
-    .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
+    .join(schema.contents, _contents.revision == _docs.text_revision, isouter=True)
     .where(_KEYS)
     .order_by(_docs.revision)
 )  # fmt: skip
@@ -94,7 +94,7 @@ def behind(generation: Any, after: Any, upto: Any, chosen: list[Any], cut: Cut |
     statement = (
         select(_docs.doc_key, func.coalesce(_contents.size, 0))
         .join_from(schema.documents, schema.placements, _join(generation), isouter=True)
-        .join(schema.contents, _contents.content_hash == _docs.content_hash, isouter=True)
+        .join(schema.contents, _contents.revision == _docs.text_revision, isouter=True)
         .where(_docs.revision > after, _docs.revision <= upto, _is_behind(), ~_is_dead_letter(generation), *chosen)
         .order_by(_docs.revision)
     )

@@ -96,12 +96,12 @@ def _filling(dialect: str, count: int) -> list[str]:
             "doc_key": "n", "doc_id": "'doc/' || n", "source": "'files'", "revision": "n", "fingerprint": hashed,
             "content_hash": hashed, "metadata_hash": blob.format("n % 100"), "access_hash": blob.format("n % 10"),
             "metadata": """'{"lang": "en"}'""", "access": """CASE WHEN n % 10 = 0 THEN '["team:a"]' END""",
-            "deleted": no, "lane": "1", "changed_at": "1.0",
+            "deleted": no, "lane": "1", "changed_at": "1.0", "text_revision": "n",
         }),
-        ("contents", "true", {"content_hash": hashed, "size": str(len(_TEXT)), "data": kept}),
+        ("contents", "true", {"revision": "n", "size": str(len(_TEXT)), "data": kept}),
         ("changes", f"n > {count - count // 10}", {
-            "revision": "n", "doc_key": "n", "kind": "'added'", "content_hash": hashed, "metadata": "'{}'",
-            "changed_at": "1.0",
+            "revision": "n", "doc_key": "n", "kind": "'added'", "metadata": "'{}'", "changed_at": "1.0",
+            "text_revision": "n",
         }),
         ("placements", placed, {
             "generation": str(_FIRST), "doc_key": "n", "revision": "n", "input_hash": hashed, "payload_hash": hashed,

@@ -177,13 +177,24 @@ class PurgeCases(CatalogHooks):
         assert catalog.purge(changes_before=15.0).changes == 1
         assert catalog.past_state("a", 2).text == "two"
 
-    def test_a_shared_text_stays_while_anybody_names_it(self, catalog: Catalog) -> None:
-        """Texts are kept once; the last that names one takes it along."""
+    def test_a_text_stays_while_anything_names_it(self, catalog: Catalog) -> None:
+        """Each document's text is its own, one text for all revisions that have it; the last of them takes it along."""
         log(catalog, Document("a", "same"), Document("b", "same"))
-        log(catalog, Document("a", "other"))
-        assert catalog.purge(changes_before=LATER).contents == 0
-        log(catalog, Document("b", "another"))
-        assert catalog.purge(changes_before=LATER).contents == 1
+        log(catalog, Document("a", "same", {"n": 1}), at=200.0)
+        log(catalog, Document("a", "same", {"n": 1}, ["x"]), at=300.0)
+        assert catalog.purge(changes_before=250.0).contents == 0
+        assert catalog.past_state("a", catalog.head()).text == "same"
+        log(catalog, Document("a", "other", {"n": 1}, ["x"]), at=400.0)
+        assert catalog.purge(changes_before=350.0).contents == 1
+        assert [document.text for document in next(iter(catalog.living()))] == ["other", "same"]
+
+    def test_a_deleted_text_comes_back_as_a_new_one(self, catalog: Catalog) -> None:
+        """Under a revision of its own, whatever became of the old one."""
+        log(catalog, Document("a", "text"))
+        catalog.tombstone(["a"], at=200.0)
+        log(catalog, Document("a", "text"), at=300.0)
+        assert catalog.purge(changes_before=250.0).contents == 1
+        assert catalog.past_state("a", 3).text == "text"
 
     def test_a_tombstone_stays_while_a_generation_holds_the_document(self, catalog: Catalog) -> None:
         """Then it goes, and its id starts anew."""

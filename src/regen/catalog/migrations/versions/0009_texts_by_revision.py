@@ -46,3 +46,5 @@ def upgrade() -> None:
     op.drop_table("text_keys")
     op.drop_table("contents")
     op.rename_table("texts_by_revision", "contents")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("ALTER INDEX texts_by_revision_pkey RENAME TO contents_pkey")

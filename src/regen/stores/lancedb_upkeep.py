@@ -32,7 +32,7 @@ _MANY_POINTS: Final = 100_000
 thousand vectors that another generation takes over."""
 _MANY_UNINDEXED_POINTS: Final = 20_000
 _PARTITION_ROWS: Final = 100_000
-"""Points of one graph: building it needs memory for all of them at once, so the memory is that of one partition."""
+"""Points of one graph. With more graphs an index is built sooner and searched longer, in the same memory (ADR 0012)."""
 ALL_PARTITIONS: Final = 10_000
 """More than there are: each search walks every graph. Half of four found .84 of the ten nearest, all of them .99."""
 

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.abc import Buffer
 from psycopg.pq import Format
+from psycopg.types.array import ListDumper
 from psycopg.types.string import StrBinaryDumper, StrDumperUnknown, TextBinaryLoader, TextLoader
 
 from regen.errors import ConfigError
@@ -47,7 +48,6 @@ REFUSED: Final = re.compile(
 )
 """What a server says that is there, and does not let this user in: to try again would not help."""
 _NUL, _MARK = "\0", "\1"
-_MARK_BYTE: Final = b"\1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ class Address:
         try:
             connection.adapters.register_dumper(str, _BinaryDumper)
             connection.adapters.register_dumper(str, _Dumper)  # the last is preferred: a text of no type yet
+            connection.adapters.register_dumper(list, _ListDumper)
             for name in ("text", "varchar"):
                 connection.adapters.register_loader(name, _Loader)
                 connection.adapters.register_loader(name, _BinaryLoader)
@@ -154,6 +155,20 @@ class _BinaryDumper(StrBinaryDumper):
         return super().dump(escaped(obj))
 
 
+class _ListDumper(ListDumper):
+    """Of texts alone an array is made in one step: psycopg asks its dumper for each, and whether it needs quotes."""
+
+    def dump(self, obj: list[Any]) -> Buffer | None:
+        if set(map(type, obj)) != {str}:
+            return super().dump(obj)
+        whole, texts = "".join(obj), obj
+        if _NUL in whole or _MARK in whole:
+            texts = [escaped(text) for text in texts]
+        if '"' in whole or "\\" in whole:
+            texts = [text.replace("\\", "\\\\").replace('"', '\\"') for text in texts]
+        return ('{"' + '","'.join(texts) + '"}').encode()
+
+
 class _Loader(TextLoader):
     format = Format.TEXT
 
@@ -169,6 +184,5 @@ class _BinaryLoader(TextBinaryLoader):
 
 
 def _read(data: Buffer) -> str:
-    held = bytes(data)
-    text = held.decode()
-    return unescaped(text) if _MARK_BYTE in held else text
+    text = str(data, "utf-8")
+    return unescaped(text) if _MARK in text else text

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Connection, select, text
 
 from regen.catalog import schema
@@ -352,3 +354,17 @@ def test_a_copy_that_differs_is_not_kept(
     assert (catalog.alive(), catalog.head()) == (0, 0)
     assert log(catalog, Document("a", "x")).revision == 1
     origin.close()
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\0\1\2"\\{}, NUL\n'), max_size=12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(TEXTS | st.sampled_from(["", "NULL", "null", "{}"]), max_size=8))
+def test_any_texts_come_back_from_an_array(postgres_url: str, texts: list[str]) -> None:
+    """In their order, whatever is in them; beside a None, and of numbers, as psycopg has it."""
+    with Address.of(postgres_url).connect(autocommit=True) as connection:
+        for statement in ("SELECT unnest(%s::text[])", "SELECT unnest(%t::text[])"):
+            assert [row[0] for row in connection.execute(statement, [texts])] == texts
+        assert connection.execute("SELECT %s::text[]", [[*texts, None]]).fetchall() == [([*texts, None],)]
+        assert connection.execute("SELECT %s::int[]", [[1, 2]]).fetchall() == [([1, 2],)]

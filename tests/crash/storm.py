@@ -36,6 +36,8 @@ from regen.testing.postgres_server import PostgresServer
 from regen.testing.proxy import Proxy
 
 _SETTINGS: Final = {"max_wal_size": "64MB", "min_wal_size": "32MB", "wal_recycle": "off"}
+PATIENCE: Final = 90.0
+"""More than a lease lasts (30 s), and a lock whose holder stands still (20 s)."""
 _PRELOADED: Final = ["tests.crash.storm_actors", "regen.catalog.postgres", "regen.stores.pgvector"]
 
 
@@ -62,7 +64,11 @@ class Storm:
         self.over = threading.Event()
 
     def run(self, seconds: float) -> dict[str, Any]:
-        """Let it blow for so long, and until each fault has happened; what happened, and what was wrong."""
+        """Let it blow for so long, and until each fault has happened; what happened, and what was wrong.
+
+        A lock or a lease that a fault left at the very beginning may keep everybody waiting for as long as it lasts, so
+        it blows until something was changed and found, too: for ``PATIENCE`` more seconds at most.
+        """
         observer = threading.Thread(target=self.observe)
         observer.start()
         for name in ACTORS:
@@ -72,7 +78,11 @@ class Storm:
         faults += [self.crash] if self.place is None else [self.crash, self.fill]
         self.chance.shuffle(faults)
         names = {fault.__name__ for fault in faults}
-        while (time.monotonic() < end or not names <= self.happened.keys()) and not self.wrong:
+        while not self.wrong and (
+            time.monotonic() < end
+            or not names <= self.happened.keys()
+            or (time.monotonic() < end + PATIENCE and not self.is_under_way())
+        ):
             for fault in faults:  # each in an order of the seed's; then again in another
                 self.happened[fault.__name__] += 1
                 fault()
@@ -87,6 +97,11 @@ class Storm:
             actor.kill()
             actor.join()
         return self.settle()
+
+    def is_under_way(self) -> bool:
+        """Whether a change was made, and a search has found something."""
+        told = "".join(path.read_text() for path in self.root.glob("notes-*"))
+        return '"done": ' in told and '"hits": [[' in told
 
     def start(self, name: str) -> None:
         """Another life of an actor."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
@@ -76,6 +79,19 @@ def test_workers_fill_what_apply_asks_for(place: Place, monkeypatch: pytest.Monk
         assert len(other.embedded()) == 120 + 7 + 1
         wait_for(lambda: shares(other, workers.processes[0]), "it tells what it did")
         assert 0 < sum(shares(other, workers.processes[0])) < 120
+
+
+@pytest.mark.timeout(120)
+def test_the_whole_of_a_dead_process_is_no_obstacle(place: Place) -> None:
+    """Whoever shares goes on at once where a process of this host was killed that had the generation to itself."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with place.index() as index:
+        whole = index._writer.right(index._catalog.generations()[0])
+        owner = f"{socket.gethostname()}:{gone.pid}:x"
+        index._catalog.acquire(whole, owner, at=time.time(), seconds=3_600.0)
+        log_only(index, *documents(3, 500))
+        assert index.work(until_idle=True).documents == 3
 
 
 def test_a_paused_build_is_left_alone(place: Place) -> None:

@@ -83,7 +83,7 @@ class Claimant:
         if found is None:
             ahead = RANGES_AHEAD if number in self._rates else FIRST_AHEAD
             laid = catalog.lay_out(number, whole, size=self._size(number), count=ahead, upto=upto)
-            dead = [] if not laid.held else _dead(catalog, number, whole)
+            dead = _dead(catalog, number, whole)  # of the whole, too: all ranges may be free, and none to be had
             if laid.free or dead:
                 found = self._take(number, whole, dead)
         return None if found is None else HeldLease(catalog, found, self.seconds)

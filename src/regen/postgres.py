@@ -173,16 +173,11 @@ class _Loader(TextLoader):
     format = Format.TEXT
 
     def load(self, data: Buffer) -> str:
-        return _read(data)
+        return unescaped(str(data, "utf-8"))
 
 
 class _BinaryLoader(TextBinaryLoader):
     format = Format.BINARY
 
     def load(self, data: Buffer) -> str:
-        return _read(data)
-
-
-def _read(data: Buffer) -> str:
-    text = str(data, "utf-8")
-    return unescaped(text) if _MARK in text else text
+        return unescaped(str(data, "utf-8"))

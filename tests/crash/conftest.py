@@ -1,4 +1,4 @@
-"""The fork server, started once per module."""
+"""The fork server, started once per module, and a network that can be cut."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from regen.testing.proxy import Proxy
 
 
 class Nursery:
@@ -44,3 +47,12 @@ def nursery() -> Iterator[Nursery]:
     started = Nursery()
     yield started
     started.close()
+
+
+@pytest.fixture
+def network(postgres_url: str) -> Iterator[tuple[Proxy, str]]:
+    """A proxy to a database, and the database's address by way of it."""
+    address = urlsplit(postgres_url)
+    proxy = Proxy(Path(parse_qs(address.query)["host"][0]) / ".s.PGSQL.5432")
+    yield proxy, f"postgresql://postgres@127.0.0.1:{proxy.port}{address.path}"
+    proxy.close()

@@ -5,10 +5,8 @@ Each commit of a call is the one in its turn. Whoever comes next finds nothing i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.workers.fleet import Place, assert_as_clean, documents, log_only
@@ -18,15 +16,6 @@ from regen.index import Index
 from regen.testing.proxy import Proxy
 
 LOST = (CatalogUnreachable, StoreUnreachable)
-
-
-@pytest.fixture
-def network(postgres_url: str) -> Iterator[tuple[Proxy, str]]:
-    """A proxy to a database, and the database's address by way of it."""
-    address = urlsplit(postgres_url)
-    proxy = Proxy(Path(parse_qs(address.query)["host"][0]) / ".s.PGSQL.5432")
-    yield proxy, f"postgresql://postgres@127.0.0.1:{proxy.port}{address.path}"
-    proxy.close()
 
 
 def held(place: Place) -> list[str]:

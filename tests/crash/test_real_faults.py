@@ -96,13 +96,10 @@ def test_a_full_disk(small_disk: Path | None, tmp_path: Path) -> None:
             assert {hit.doc_id for hit in index.search("d3 version part", 2000)} >= {"d3", "m3"}
 
 
-def test_a_network_that_is_cut_is_told_and_waited_for(postgres_url: str, tmp_path: Path) -> None:
+def test_a_network_that_is_cut_is_told_and_waited_for(network: tuple[Proxy, str], tmp_path: Path) -> None:
     """A cut is not noticed by who asks; while nothing can be reached the error says so, and is marked as retryable."""
-    from urllib.parse import parse_qs, urlsplit
-
-    address = urlsplit(postgres_url)
-    proxy = Proxy(Path(parse_qs(address.query)["host"][0]) / ".s.PGSQL.5432")
-    with open_index(f"postgresql://postgres@127.0.0.1:{proxy.port}{address.path}", tmp_path) as index:
+    proxy, url = network
+    with open_index(url, tmp_path) as index:
         index.upsert([Document("a", text_of("a", 1))])
         proxy.cut()
         assert [hit.doc_id for hit in index.search("a version part", 1)] == ["a"]
@@ -115,7 +112,6 @@ def test_a_network_that_is_cut_is_told_and_waited_for(postgres_url: str, tmp_pat
             index.search("a version part", 1)
         assert lost.value.retryable
         assert "nothing that is indexed was lost" in str(lost.value)
-    proxy.close()
 
 
 def judge(line: dict[str, Any], **changes: list[Change]) -> list[str]:

@@ -45,6 +45,13 @@ def described(tmp_path: Path) -> Engine:
     return engine
 
 
+def scripts() -> Config:
+    """Alembic's settings for our migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    return config
+
+
 def statements(engine: Engine) -> dict[str, str]:
     """What SQLite says it was told to create, by name, with white space and the order of clauses evened out."""
     query = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%'"
@@ -94,8 +101,7 @@ def test_tables_without_rowid_stay_so(migrated: Engine, described: Engine) -> No
 
 def test_the_newest_migration_is_the_schemas_version(migrated: Engine) -> None:
     """The constant, the scripts' only head and what a fresh catalog says are one."""
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    config = scripts()
     assert ScriptDirectory.from_config(config).get_heads() == [schema.SCHEMA_VERSION]
     with migrated.connect() as connection:
         assert current_version(connection) == schema.SCHEMA_VERSION
@@ -124,15 +130,13 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 
 def revisions() -> list[str]:
     """Every schema there has been, the first one first."""
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    config = scripts()
     return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
 
 
 def made(engine: Engine, revision: str) -> None:
     """Bring a database to an earlier version's schema."""
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
+    config = scripts()
     with engine.execution_options(regen_write=True).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

@@ -46,9 +46,8 @@ class DocumentRow(NamedTuple):
 
 _COLUMNS: Final = DocumentRow._fields[:-1]
 _EDITED: Final = _COLUMNS[2:]
-_HANDED_BACK: Final = tuple(name for name in _EDITED if name not in {"source", "stamp"})
-_RESTORED: Final = tuple(name for name in _HANDED_BACK if name != "fingerprint")
-"""A restored document keeps what its source last delivered: only a new change at the source overrides it."""
+_RESTORED: Final = tuple(name for name in _EDITED if name not in {"source", "fingerprint", "stamp"})
+"""A row without a fingerprint keeps what its source last delivered: only a new change at the source overrides it."""
 _DELIVERED: Final = ("source", "fingerprint", "stamp")
 _LOGGED: Final = (
     "revision", "doc_key", "kind", "metadata", "access", "version", "source_time", "changed_at", "text_revision",
@@ -57,8 +56,7 @@ _ADD = Adding(schema.documents, _COLUMNS)
 _APPEND = Adding(schema.changes, _LOGGED)
 _KEEP = Adding(schema.contents, ("revision", "size", "data"))
 _EDITS: Final = {
-    columns: Editing(schema.documents, (*columns, "doc_key"))
-    for columns in (_EDITED, _HANDED_BACK, _RESTORED, _DELIVERED)
+    columns: Editing(schema.documents, (*columns, "doc_key")) for columns in (_EDITED, _RESTORED, _DELIVERED)
 }
 
 
@@ -109,10 +107,8 @@ def write_rows(
     _keep(connection, [rows[i].revision for i in brought], [candidates[i].document.text for i in brought])
     _ADD.run(connection, [row[:-1] for row in changed if row.doc_id in fresh])
     edited = [row for row in changed if row.doc_id not in fresh]
-    _update(connection, _EDITED, [row for row in edited if row.kind != "restored"])
-    restored = [row for row in edited if row.kind == "restored"]
-    _update(connection, _HANDED_BACK, [row for row in restored if row.fingerprint is not None])
-    _update(connection, _RESTORED, [row for row in restored if row.fingerprint is None])
+    _update(connection, _EDITED, [row for row in edited if row.fingerprint is not None])
+    _update(connection, _RESTORED, [row for row in edited if row.fingerprint is None])
     logged = attrgetter(*_LOGGED)
     _APPEND.run(connection, [logged(row) for row in changed])
 

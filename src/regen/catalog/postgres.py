@@ -49,8 +49,11 @@ LOCK_SECONDS: Final = 60
 """Nobody of ours keeps a lock for so long, see ``STANDSTILL_SECONDS``; somebody else may, and then we say so."""
 _ENDED: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 """PostgreSQL's codes for: I end this connection."""
-_REPEATABLE: Final = frozenset({"acquire", "renew", "release", "beat", "leave"})
-"""What comes to the same if it is done twice. A lease whose taker does not learn of it keeps all others waiting."""
+_REPEATABLE: Final = frozenset({"acquire", "renew", "release", "claim_range", "beat", "leave"})
+"""What comes to the same if it is done twice: a lease whose taker does not learn of it keeps all others waiting.
+
+A claim does where who claims is among the dead of its own claim, as the engine has it: it takes its own range again.
+"""
 _BROKEN: Final = "another command is already in progress"
 _LOCK: Final = 0x7265_6765_6E  # "regen": who migrates takes this lock first
 

@@ -18,7 +18,7 @@ from regen.engine.control import Brake, HandedBack, Pace, Paused
 from regen.engine.lease import LEASE_SECONDS, HeldLease, is_dead, known_dead, writer_lease
 from regen.engine.settings import Limits
 from regen.engine.write import Writer
-from regen.errors import CatalogBusy, CatalogUnreachable, LeaseLost
+from regen.errors import CatalogBusy, LeaseLost
 from regen.ports.catalog import Catalog, CatalogReader, Generation
 from regen.ports.placements import Range
 from regen.ports.workers import WorkerRecord
@@ -83,23 +83,17 @@ class Claimant:
         if found is None:
             ahead = RANGES_AHEAD if number in self._rates else FIRST_AHEAD
             laid = catalog.lay_out(number, whole, size=self._size(number), count=ahead, upto=upto)
-            dead = _dead(catalog, number, whole)  # of the whole, too: all ranges may be free, and none to be had
+            ranges = catalog.ranges(number) if laid.held else []
+            holder = catalog.holder(whole)  # all ranges may be free, and yet none to be had
+            dead = known_dead(item.owner for item in (*ranges, holder) if item is not None)
             if laid.free or dead:
                 found = self._take(number, whole, dead)
         return None if found is None else HeldLease(catalog, found, self.seconds)
 
     def _take(self, number: int, whole: str, dead: list[str]) -> Range | None:
-        def take() -> Range | None:
-            return self.writer.catalog.claim_range(
-                number, whole, self.owner, at=time.time(), seconds=self.seconds, dead=[*dead, self.owner]
-            )  # a range that is ours already is one whose claim was not answered
-
-        try:
-            return take()
-        except CatalogUnreachable as error:
-            if not error.unknown:
-                raise
-            return take()
+        return self.writer.catalog.claim_range(
+            number, whole, self.owner, at=time.time(), seconds=self.seconds, dead=[*dead, self.owner]
+        )  # a range that is ours already is one whose claim was not answered
 
     def _size(self, number: int) -> int:
         usual = self._rates.get(number, FIRST_RANGE / RANGE_SECONDS) * RANGE_SECONDS
@@ -194,10 +188,3 @@ def await_ranges(catalog: Catalog, generation: Generation, held: HeldLease, *, w
                 hint="wait for their batches to end, or stop them",
             )
         time.sleep(WAIT_SECONDS)
-
-
-def _dead(catalog: Catalog, number: int, whole: str) -> list[str]:
-    """Owners of ranges, or of the whole, that are known to be dead."""
-    owners = [item.owner for item in catalog.ranges(number)]
-    holder = catalog.holder(whole)
-    return known_dead(owners if holder is None else [*owners, holder.owner])

@@ -232,9 +232,9 @@ class SyncVerbs:
         return scanned
 
     def _log_pushed(self, documents: list[Document]) -> DocumentCounts:
-        push = registry.make_source({"kind": "push"}, self._root)
-        feed = next((feed for feed in self._feeds if type(feed.source) is type(push)), None)
-        scanner, counts = self._scanner(feed or Feed(push)), DocumentCounts()
+        push = self._push()
+        feed = next((feed for feed in self._feeds if type(feed.source) is type(push.source)), None)
+        scanner, counts = self._scanner(feed or push), DocumentCounts()
         scanner.takes = feed is None
         observed = scanner.judge(ScanBatch(documents))
         if scanner.claims:
@@ -247,14 +247,18 @@ class SyncVerbs:
 
     def _is_pushed(self, name: str) -> bool:
         """Whether documents of a source are handed over by the caller, who means what is handed over last."""
-        push = registry.make_source({"kind": "push"}, self._root)
-        feed = next((feed for feed in self._feeds if feed.name == name), None)
-        return type(push) is type(feed.source) if feed else name == push.name
+        push = self._push()
+        feed = next((feed for feed in self._feeds if feed.name == name), push)
+        return feed.name == name and type(feed.source) is type(push.source)
+
+    def _push(self) -> Feed:
+        """Where documents that are handed over belong, unless a source is configured for them."""
+        return Feed(registry.make_source({"kind": "push"}, self._root))
 
     def _scanners(self, progress: OnProgress | None = None) -> list[Scanner]:
         """All sources, ready to be scanned; where there is none, the one that is pushed to."""
         if not len(self._feeds):
-            return [self._scanner(Feed(registry.make_source({"kind": "push"}, self._root)), progress)]
+            return [self._scanner(self._push(), progress)]
         return [self._scanner(feed, progress) for feed in self._feeds]
 
     def _scanner(self, feed: Feed, progress: OnProgress | None = None) -> Scanner:

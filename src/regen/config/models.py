@@ -259,26 +259,26 @@ class Settings(Block):
     sources: list[SourceBlock] | None = None
     source: SourceBlock | None = Field(default=None, validate_default=True)
     freshness: TargetSettings | None = None
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings.model_construct)
     alerts: AlertSettings | None = None
     text: str = "{text}"
-    chunking: ChunkingSettings = Field(default_factory=ChunkingSettings)
+    chunking: ChunkingSettings = Field(default_factory=ChunkingSettings.model_construct)
     embedding: EmbeddingSettings
     metric: Metric = "cosine"
     index: dict[str, Any] = Field(default_factory=dict)
-    metadata: MetadataSettings = Field(default_factory=MetadataSettings)
-    store: StoreSettings = Field(default_factory=StoreSettings)
-    catalog: CatalogSettings = Field(default_factory=CatalogSettings)
-    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    metadata: MetadataSettings = Field(default_factory=MetadataSettings.model_construct)
+    store: StoreSettings = Field(default_factory=StoreSettings.model_construct)
+    catalog: CatalogSettings = Field(default_factory=CatalogSettings.model_construct)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings.model_construct)
     gate: list[GateCondition] = Field(default_factory=list)
-    migration: MigrationSettings = Field(default_factory=MigrationSettings)
-    rollout: RolloutSettings = Field(default_factory=RolloutSettings)
+    migration: MigrationSettings = Field(default_factory=MigrationSettings.model_construct)
+    rollout: RolloutSettings = Field(default_factory=RolloutSettings.model_construct)
     rerank: RerankerSettings | None = None
-    usage: UsageSettings = Field(default_factory=UsageSettings)
-    limits: LimitSettings = Field(default_factory=LimitSettings)
-    changes: ChangeSettings = Field(default_factory=ChangeSettings)
-    ray: RayBlock = Field(default_factory=RayBlock)
-    server: ServerSettings = Field(default_factory=ServerSettings)
+    usage: UsageSettings = Field(default_factory=UsageSettings.model_construct)
+    limits: LimitSettings = Field(default_factory=LimitSettings.model_construct)
+    changes: ChangeSettings = Field(default_factory=ChangeSettings.model_construct)
+    ray: RayBlock = Field(default_factory=RayBlock.model_construct)
+    server: ServerSettings = Field(default_factory=ServerSettings.model_construct)
 
     _root: Path = PrivateAttr(default_factory=Path.cwd)
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -125,6 +124,8 @@ def _read(name: str, key: str) -> str:
 
 def _post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:
     """Send, and wait for the status; redirects are not followed, so that a signed body goes nowhere else."""
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - who tells nobody needs none
+
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout)

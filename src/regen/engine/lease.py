@@ -58,11 +58,6 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
-def is_writers(lease: Lease) -> bool:
-    """Whether its holder logs, places or removes: not one who compacts a collection, or keeps a schedule."""
-    return lease.name.startswith(("index ", "generation ", "garbage of "))
-
-
 class HeldLease:
     """A lease that renews itself in the background until released."""
 

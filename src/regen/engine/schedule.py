@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from regen.core import rights
 from regen.core.refresh import Leads, Next, Past, Policy, Ran, StandsBy, backoff, decide
 from regen.engine.lease import LEASE_SECONDS, HeldLease, new_owner, writer_lease
 from regen.errors import CatalogBusy, CatalogError, LeaseLost, SourceError
@@ -37,11 +38,6 @@ class Task:
 
 
 Told: TypeAlias = Callable[[Ran | Leads | StandsBy], None]
-
-
-def lease_name(alias: str) -> str:
-    """The name of the lease that the process which runs an index's jobs holds."""
-    return f"schedule of {alias}"
 
 
 class Runner:
@@ -73,7 +69,7 @@ class Runner:
         while not stop.is_set() and telling.failure is None:
             try:
                 with writer_lease(
-                    self._catalog, lease_name(self._alias), self.owner, wait=0.0, seconds=self._lease_seconds
+                    self._catalog, rights.to_schedule(self._alias), self.owner, wait=0.0, seconds=self._lease_seconds
                 ) as held:
                     self._lead(stop, held, telling)
                 leader = ""
@@ -84,7 +80,7 @@ class Runner:
             raise telling.failure
 
     def _stand_by(self, busy: CatalogBusy, leader: str, telling: _Telling) -> str:
-        holder = self._catalog.holder(lease_name(self._alias))
+        holder = self._catalog.holder(rights.to_schedule(self._alias))
         found = busy.message if holder is None else holder.owner
         if found != leader:
             telling(StandsBy(found))

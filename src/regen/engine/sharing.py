@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from regen.core import rights
 from regen.core.results import SyncResult
 from regen.engine.account import Spent
 from regen.engine.control import Brake, HandedBack, Pace, Paused
@@ -133,7 +134,7 @@ class Claimant:
         """Delete what no placement names any more, unless somebody else is at it."""
         catalog = self.writer.catalog
         if catalog.garbage(generation.number, 1):
-            name = f"garbage of {self.writer.right(generation)}"
+            name = rights.to_remove(generation.number, self.writer.alias)
             with suppress(CatalogBusy), writer_lease(catalog, name, self.owner, wait=0.0, seconds=self.seconds) as held:
                 Writer(catalog, self.writer.stores.of(generation), generation, held, None).collect_garbage()
 

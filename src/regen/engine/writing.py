@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from regen.core import rights
 from regen.core.recipe import Recipe
 from regen.core.results import DocumentCounts, GcReport, Progress, SyncResult
 from regen.engine import probes
@@ -66,7 +67,7 @@ class WriteSide:
         """Hold the right to append to the log and to add generations: never for longer than a scan takes."""
         with (
             self._turns.setdefault(0, threading.RLock()),
-            writer_lease(self.catalog, f"index {self.alias}", self._owner, wait=self.limits.lease_wait),
+            writer_lease(self.catalog, rights.to_log(self.alias), self._owner, wait=self.limits.lease_wait),
         ):
             yield
 
@@ -86,7 +87,7 @@ class WriteSide:
 
     def right(self, generation: Generation) -> str:
         """The name of the lease on the whole of one generation."""
-        return f"generation {generation.number} of {self.alias}"
+        return rights.to_place(generation.number, self.alias)
 
     @property
     def lifecycle(self) -> Lifecycle:
@@ -411,7 +412,7 @@ class WriteSide:
         store = self.stores.of(generation)
         if not isinstance(store, MaintainedStore):
             return []
-        name, patience = f"upkeep of {self.right(generation)}", self.limits.lease_wait if wait is None else wait
+        name, patience = rights.to_tend(generation.number, self.alias), self.limits.lease_wait if wait is None else wait
         turn = self._tended_now.setdefault(generation.number, threading.Lock())
         if not turn.acquire(timeout=patience):
             return []

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from regen.core import rights
 from regen.core.freshness import Target, impossible
 from regen.core.recipe import Recipe, describe_difference
 from regen.core.results import DoctorReport, Finding
@@ -104,7 +105,7 @@ class _Examination:
         return f"{len(found)} generations: the model gives what it gave (cosine at least {min(found):.4f})"
 
     def check_catalog(self) -> str:
-        holder = self.catalog.holder(f"index {self.alias}")
+        holder = self.catalog.holder(rights.to_log(self.alias))
         state = f"revision {self.catalog.head()}, {self.catalog.alive():,} documents"
         return f"{state}; {holder.owner} is writing" if holder and holder.expires_at > time.time() else state
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from regen.core import rights
 from regen.core.freshness import Percentiles, SourceStatus, Target, missed
 from regen.core.refresh import JobStatus, Next, Past, Policy, ScheduleStatus, decide
 from regen.monitoring.percentiles import percentiles
@@ -34,7 +35,7 @@ class Jobs:
     @classmethod
     def of(cls, reader: CatalogReader, alias: str, feeds: Feeds, timed: Mapping[str, Policy], now: float) -> Jobs:
         """What the catalog has; ``timed`` are the jobs beside the sources', by name."""
-        holder = reader.holder(f"schedule of {alias}")
+        holder = reader.holder(rights.to_schedule(alias))
         runner = holder.owner if holder is not None and holder.expires_at > now else None
         return cls(feeds, timed, reader.jobs(alias), runner, now)
 

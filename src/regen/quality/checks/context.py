@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from regen.engine.lease import is_dead, is_writers
+from regen.core.rights import is_writers
+from regen.engine.lease import is_dead
 from regen.evaluation.judged import JudgedCollection
 from regen.evaluation.known import KnownQuery
 from regen.ports.catalog import CatalogReader
@@ -47,7 +48,7 @@ class Context:
     def is_followed(self) -> bool:
         """Whether a living writer holds a lease: what is not done yet is then being done."""
         now = time.time()
-        held = (item for item in self.catalog.leases() if is_writers(item))
+        held = (item for item in self.catalog.leases() if is_writers(item.name))
         return any(item.expires_at > now and not is_dead(item.owner) for item in held)
 
     def state(self) -> tuple[object, ...]:

@@ -101,6 +101,17 @@ def test_a_block_with_all_keys_commented_out_means_its_defaults() -> None:
     assert parse(SMALL + "limits:\n  # budget_usd: 5\n").limits == parse(SMALL).limits
 
 
+def test_a_block_that_is_left_out_is_one_without_keys() -> None:
+    """Such a block is made without a validation, which its defaults must not need."""
+    given = parse(SMALL)
+    blocks = {name for name, field in Settings.model_fields.items() if not field.is_required()} - set(
+        parse(SMALL).model_fields_set
+    )
+    made = [getattr(given, name) for name in blocks if isinstance(getattr(given, name), pydantic.BaseModel)]
+    assert len(made) >= 10
+    assert made == [type(block).model_validate({}) for block in made]
+
+
 def test_when_sources_are_refreshed() -> None:
     """What stands beside a source's own keys is taken out of its block; the policy has its own defaults."""
     text = SMALL.replace(

@@ -6,8 +6,7 @@ import base64
 import hmac
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.waiting import until
 
 from regen import Document, Index
 from regen.config import parse_settings
@@ -89,14 +89,6 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 HOOK = Webhook("HOOK_URL", "HOOK_SECRET", timeout=PATIENCE)
 HASTY = Webhook("HOOK_URL", "HOOK_SECRET", timeout=1.0)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it; fails after a long while."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.waiting import until
 
 from regen import Document, Index
 from regen.core.cron import Cron
@@ -32,14 +33,6 @@ sources:
 freshness: {p99: 1h}
 embedding: {model: hashing/32}
 """
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it; fails after a long while."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.05)
 
 
 @pytest.fixture

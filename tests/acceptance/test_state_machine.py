@@ -450,12 +450,14 @@ def test_on_lancedb() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 def test_in_memory_at_length() -> None:
     """The same with many more, and longer, histories; other ones each time."""
     run_state_machine_as_test(KeptInStep, settings=profile(600, 50, seeded=False))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3_600)
 @pytest.mark.usefixtures("much_upkeep")
 def test_on_lancedb_at_length() -> None:
     """The same on LanceDB."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from regen import Index, SyncResult
 from regen.embedders.hashing import HashingEmbedder
@@ -49,12 +49,9 @@ class Watch:
         return list(dict.fromkeys(hit.doc_id for hit in self.index.search(query, k=50)))
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for it; fails after a long while."""
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert self.failed is None, self.failed
-            assert time.monotonic() < deadline, "it never came to be"
-            time.sleep(0.02)
+        """Wait for it, or for what made watching end."""
+        until(lambda: self.failed is not None or condition())
+        assert self.failed is None, self.failed
 
     def close(self) -> None:
         """Stop watching."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workers.fleet import wait_for
+from tests.waiting import until
 
 import regen
 from regen.embedders.openai_api import OpenAIEmbedder
@@ -191,7 +191,7 @@ def test_a_closed_index_keeps_no_connection(
     index.upsert(_documents())
     assert server.connections > 0
     index.close()
-    wait_for(lambda: server.connections == 0, "no connection is left", seconds=10.0)
+    until(lambda: server.connections == 0, "no connection is left", seconds=10.0)
     named = OpenAIEmbedder.from_name(f"openai/{MODEL}", base_url=server.base_url, native_dimensions=64)
     with closing(named) as embedder:
         with regen.Index(embedder=embedder, store="memory://", catalog="sqlite://", root=tmp_path) as other:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.waiting import until
 
 import regen
 from regen.core.results import Hit
@@ -208,7 +208,7 @@ def test_a_first_call_that_loads_a_model_says_nothing_of_the_next() -> None:
         assert reranking is not None
         reranking.settings = RerankSettings(budget_ms=LONG, depth=20)
         loaded.set()
-        _until(lambda: not reranking._warming)
+        until(lambda: not reranking._warming)
         for _ in range(3):
             assert index.search("password").explanation.fallback is None
         assert [len(asked) for asked in mine.asked] == [8, 8, 16, 20]
@@ -242,15 +242,8 @@ def test_when_nothing_fits_none_is_sent_but_in_the_background() -> None:
             assert found.explanation.rerank is not None
             assert found.explanation.rerank.skipped == "40 ms allow fewer than two texts"
             assert found.explanation.rerank.skipped in str(found.explanation.fallback)
-        _until(lambda: reranking._stranded == 0)
+        until(lambda: reranking._stranded == 0)
         assert [len(asked) for asked in mine.asked] == [2]
-
-
-def _until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 # ── failures ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -17,18 +17,11 @@ from typing import Any
 import httpx2
 import pytest
 from tests.server.process import Served, furnish, serving
+from tests.waiting import until
 
 import regen
 
 ROWS = 3_000
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it; two cores may be busy with other things."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from tests.waiting import until
 
 from regen import Index
 from regen.errors import ConfigError
 from regen.opening import open as open_index
 from regen.server import create_app
 
-PATIENCE = 60.0
 CONFIG = "version: 1\nembedding: {model: hashing/64}\nstore: {url: 'memory://'}\n"
 
 
@@ -25,14 +23,6 @@ def configured(root: Path, *lines: str) -> Index:
     (root / "docs/a.md").write_text("reset a password by the link in the mail")
     (root / "regen.yaml").write_text(CONFIG + "\n".join(lines) + "\n")
     return open_index(root / "regen.yaml")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for it; fails after a long while."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.05)
 
 
 def running() -> bool:

@@ -226,11 +226,3 @@ def stop_in_peace(place: Place, process: BaseProcess) -> None:
                 time.sleep(0.01)
             else:
                 return
-
-
-def wait_for(condition: Any, what: str, seconds: float = SIGNS) -> None:
-    """Return when a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 from tests.workers.fleet import (
     LANCE,
     SQLITE,
@@ -19,7 +20,6 @@ from tests.workers.fleet import (
     fleet,
     log_only,
     stop_in_peace,
-    wait_for,
 )
 
 from regen.core.documents import Document
@@ -65,7 +65,7 @@ def test_each_worker_has_its_part(place: Place, tmp_path: Path) -> None:
         with fleet(slow) as workers:
             for _ in range(3):
                 workers.start(until_idle=False)
-            wait_for(lambda: len(slow.embedded()) > 60, "the workers are at work")
+            until(lambda: len(slow.embedded()) > 60, "the workers are at work")
             assert {worker.alive for worker in index.workers()} == {True}
             chance = random.Random(1)
             for turn in range(10):
@@ -79,7 +79,7 @@ def test_each_worker_has_its_part(place: Place, tmp_path: Path) -> None:
                 for key in gone:
                     del wanted[key]
                 time.sleep(0.02)
-            wait_for(lambda: index.status().generations[0].pending == 0 and index.status().live == 1, "all is in step")
+            until(lambda: index.status().generations[0].pending == 0 and index.status().live == 1, "all is in step")
             for process in workers.processes:
                 os.kill(process.pid or 0, signal.SIGTERM)
             assert workers.end() == [0, 0, 0]
@@ -115,7 +115,7 @@ def test_a_worker_that_dies_at_a_step(tmp_path: Path, moment: str) -> None:
 def await_texts(place: Place, index: Index, count: int) -> None:
     """Wait until so many more texts were embedded, or all are."""
     before = len(place.embedded())
-    wait_for(lambda: len(place.embedded()) > before + count or index.status().live, "work goes on")
+    until(lambda: len(place.embedded()) > before + count or index.status().live, "work goes on")
 
 
 def test_workers_that_are_killed_at_random(place: Place, tmp_path: Path) -> None:
@@ -149,11 +149,11 @@ def test_all_who_live_wait_for_the_dead(place: Place, tmp_path: Path) -> None:
         log_only(index, *wanted)
         with fleet(slow) as workers:
             dying = workers.start(until_idle=False)
-            wait_for(lambda: len(slow.embedded()) > 0, "it is at work")
+            until(lambda: len(slow.embedded()) > 0, "it is at work")
             stop_in_peace(slow, dying)
             log_only(index, *documents(40, 40))
             waiting = workers.start(until_idle=True)
-            wait_for(lambda: sum(bool(item.owner) for item in index._catalog.ranges(1)) == 2, "each has a range")
+            until(lambda: sum(bool(item.owner) for item in index._catalog.ranges(1)) == 2, "each has a range")
             time.sleep(0.5)
             os.kill(dying.pid or 0, signal.SIGKILL)
             dying.join(30)
@@ -171,7 +171,7 @@ def test_a_stalled_worker_commits_nothing(place: Place, tmp_path: Path) -> None:
         log_only(index, *wanted)
         with fleet(slow) as workers:
             stalled = workers.start(until_idle=True, lease=2.0)
-            wait_for(lambda: len(slow.embedded()) > 8, "it is at work")
+            until(lambda: len(slow.embedded()) > 8, "it is at work")
             stop_in_peace(slow, stalled)
             held = [item for item in index._catalog.ranges(1) if item.owner]
             assert held

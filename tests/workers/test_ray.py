@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.workers.fleet import documents, wait_for
+from tests.waiting import until
+from tests.workers.fleet import documents
 
 import regen
 from regen.core.documents import Document
@@ -148,7 +150,7 @@ def test_killed_actors_lose_nothing(cluster: Any, tmp_path: Path) -> None:
     with fill_anew(write_config(tmp_path), documents(300), seconds=0.04) as index, applying(index) as applied:
         for _ in range(2):
             before = done_by_actors(tmp_path)
-            wait_for(lambda seen=before: grown(tmp_path, seen), "an actor is at work", STARTS)
+            until(partial(grown, tmp_path, before), "an actor is at work", STARTS)
             assert not applied.done()
             os.kill(grown(tmp_path, before)[0], signal.SIGKILL)
         applied.result(STARTS)
@@ -180,9 +182,7 @@ def test_a_lost_node_loses_nothing(cluster: Any, tmp_path: Path) -> None:
         fill_anew(write_config(tmp_path, actors=3), documents(600), seconds=0.08) as index,
         applying(index) as applied,
     ):
-        wait_for(
-            lambda: sum(len(what) > 2 for what in done_by_actors(tmp_path).values()) >= 3, "all are at work", STARTS
-        )
+        until(lambda: sum(len(what) > 2 for what in done_by_actors(tmp_path).values()) >= 3, "all are at work", STARTS)
         cluster.remove_node(extra, allow_graceful=False)
         applied.result(STARTS)
         assert index.verify().consistent
@@ -202,7 +202,7 @@ def test_a_request_that_no_node_meets_is_told(cluster: Any, tmp_path: Path) -> N
         reports: list[Progress] = []
         with ThreadPoolExecutor(1) as pool:
             applied = pool.submit(index.apply, engine="ray", progress=reports.append)
-            wait_for(lambda: any("2 GPUs" in report.note for report in reports), "it is told", STARTS)
+            until(lambda: any("2 GPUs" in report.note for report in reports), "it is told", STARTS)
             assert not applied.done()
             cluster.add_node(num_cpus=1, num_gpus=2)
             assert applied.result(STARTS).embedded_texts == 10 + 7 + 1
@@ -212,9 +212,7 @@ def test_a_pause_stops_the_actors(cluster: Any, tmp_path: Path) -> None:
     """What is committed stays, nobody works on; resumed, the rest is embedded and nothing twice."""
     with fill_anew(write_config(tmp_path), documents(200), seconds=0.04) as index:
         with applying(index) as applied:
-            wait_for(
-                lambda: len(done_by_actors(tmp_path)) >= 2 and index._catalog.counts(2).documents, "at work", STARTS
-            )
+            until(lambda: len(done_by_actors(tmp_path)) >= 2 and index._catalog.counts(2).documents, "at work", STARTS)
             index.pause(2, reason="lunch")
             applied.result(STARTS)
         assert index.status().generations[-1].state == "building"

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workers.fleet import Counting, Place, assert_as_clean, documents, events, fleet, log_only, wait_for
+from tests.waiting import until
+from tests.workers.fleet import Counting, Place, assert_as_clean, documents, events, fleet, log_only
 
 from regen.engine.probes import TEXTS as PROBES
 
@@ -38,7 +39,7 @@ def test_a_sync_is_shared(place: Place, tmp_path: Path) -> None:
     """It returns when what it logged is in step, whoever did it; upkeep has the whole to itself meanwhile."""
     with place.index() as index, fleet(place) as workers:
         workers.start(until_idle=False)
-        wait_for(index.workers, "it is there")
+        until(index.workers, "it is there")
         result = index.upsert(documents(300))
         assert result.documents.added == 180
         assert index.status().freshness.pending == 0
@@ -61,13 +62,13 @@ def test_workers_fill_what_apply_asks_for(place: Place, monkeypatch: pytest.Monk
             """Who applies goes on when the worker has its share, too: else it might do all alone."""
             if texts[0] not in PROBES and not came:
                 pid = workers.processes[0].pid
-                wait_for(lambda: any(f":{pid}:" in one.owner for one in index._catalog.ranges(2)), "it has a range")
+                until(lambda: any(f":{pid}:" in one.owner for one in index._catalog.ranges(2)), "it has a range")
                 came.append(True)
             return embed(model, texts)
 
         index._writer.create(index.recipe)
         workers.start(until_idle=False)
-        wait_for(index.workers, "it is there")
+        until(index.workers, "it is there")
         time.sleep(1.5)
         assert other.embedded() == {}
         monkeypatch.setattr(Counting, "embed_documents", after_the_worker)
@@ -77,7 +78,7 @@ def test_workers_fill_what_apply_asks_for(place: Place, monkeypatch: pytest.Monk
         assert index.verify().consistent
         assert set(other.embedded().values()) == {1}
         assert len(other.embedded()) == 120 + 7 + 1
-        wait_for(lambda: shares(other, workers.processes[0]), "it tells what it did")
+        until(lambda: shares(other, workers.processes[0]), "it tells what it did")
         assert 0 < sum(shares(other, workers.processes[0])) < 120
 
 

@@ -22,13 +22,16 @@ Unpack: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 class AtOnce:
     """A statement whose rows are fetched together; where the database is not SQLite, as they are.
 
+    ``elsewhere`` is the same statement as other databases answer it best.
+
     Made once for each form of a statement and run with parameters: what SQLAlchemy makes of it are cycles, 100 KB a
     time, which only the garbage collector takes away. The rows of one call lie in memory three times for a moment: not
     for texts of any length.
     """
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[Any], elsewhere: Select[Any] | None = None) -> None:
         self._statement = statement
+        self._elsewhere = statement if elsewhere is None else elsewhere
 
     def rows(self, connection: Connection, /, **parameters: Any) -> Sequence[Sequence[Any]]:
         """All rows, in the statement's order."""
@@ -43,7 +46,8 @@ class AtOnce:
 
     def one_by_one(self, connection: Connection, /, **parameters: Any) -> Sequence[Sequence[Any]]:
         """The same, for rows that are few and long."""
-        return connection.execute(self._statement, parameters).fetchall()
+        statement = self._statement if connection.dialect.name == "sqlite" else self._elsewhere
+        return connection.execute(statement, parameters).fetchall()
 
     @cached_property
     def _gathered(self) -> Select[Any]:

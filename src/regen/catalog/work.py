@@ -85,7 +85,8 @@ class WorkQueue(Database):
             if cut is not None or ids is not None:
                 chosen = [] if lane is None else [_docs.lane == lane]
                 chosen += [] if ids is None else [self.among(_docs.doc_id, ids)]
-                due: Sequence[Any] = rows(connection, behind(generation, after, upto, chosen, cut).limit(limit))
+                found = behind(generation, after, upto, chosen, cut, dialect=connection.dialect.name)
+                due: Sequence[Any] = rows(connection, found.limit(limit))
             elif lane is None:
                 due = DUE.rows(connection, **asked)
             else:

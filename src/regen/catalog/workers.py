@@ -169,7 +169,7 @@ def _raised(connection: Connection, generation: int, watermark: int, bound: int)
     """The revision up to which all is placed or a dead letter, and in no range."""
     if bound <= watermark:
         return watermark
-    first = connection.execute(first_behind(generation, watermark, bound)).scalar()
+    first = connection.execute(first_behind(generation, watermark, bound, dialect=connection.dialect.name)).scalar()
     return bound if first is None else int(first) - 1
 
 
@@ -186,7 +186,7 @@ def _gaps(there: Sequence[Range], watermark: int, head: int) -> Iterator[tuple[i
 
 def _cut(connection: Connection, gap: tuple[int, int, int], size: int, most: int) -> list[tuple[int, int]]:
     """At most so many ranges of the documents that are behind in a gap."""
-    behind = sizes_behind(*gap, limit=size * most)
+    behind = sizes_behind(*gap, limit=size * most, dialect=connection.dialect.name)
     part = (behind.c.place - 1) // size
     ends = select(func.max(behind.c.revision)).group_by(part).order_by(func.max(behind.c.revision))
     made, above = [], gap[1]

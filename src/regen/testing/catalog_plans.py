@@ -43,6 +43,18 @@ class Seen:
     plan: list[str]
 
     @property
+    def rows_read(self) -> int:
+        """How many rows of growing tables PostgreSQL's measured plan read, those that it passed over included."""
+        rows, of_growing = 0, False
+        for line in self.plan:
+            if found := re.search(r"(?:Scan|Modify).*?\(actual time=\S+ rows=([\d.]+) loops=(\d+)", line):
+                of_growing = any(re.search(rf" on {table}\b", line) for table in GROWING)
+                rows += round(float(found[1]) * int(found[2])) if of_growing else 0
+            elif of_growing and (passed := re.search(r"Rows Removed by \w+: (\d+)", line)):
+                rows += int(passed[1])
+        return rows
+
+    @property
     def full_scans(self) -> list[str]:
         """Growing tables that the plan reads from end to end."""
         names = "|".join(GROWING)
@@ -64,15 +76,18 @@ class Large:
         return [f"doc/{first + 1 + at * step}" for at in range(number)]
 
 
-def fill(catalog: SqlCatalog, count: int) -> Large:
+def fill(catalog: SqlCatalog, count: int, *, statistics: bool = True) -> Large:
     """Make a catalog of so many documents, one chunk each, by a statement a table; all but the newest are placed.
 
-    A second generation is there, with nothing in it.
+    A second generation is there, with nothing in it. Without ``statistics`` PostgreSQL knows as little of it as in the
+    first minute after a load.
     """
     for _ in (_FIRST, _SECOND):
         catalog.create_generation(ALIAS, Recipe(Embedding("hashing/8", 8)), "plans", at=1.0)
     engine = catalog._write_engine  # noqa: SLF001 - no call of the port makes a million rows
-    for statement in _filling(engine.dialect.name, count):
+    before = [] if statistics else [f"ALTER TABLE {table} SET (autovacuum_enabled = false)" for table in GROWING]
+    after = ["ANALYZE"] if statistics else []
+    for statement in [*before, *_filling(engine.dialect.name, count), *after]:
         with engine.begin() as connection:
             connection.execute(text(statement))
     catalog.go_live(ALIAS, _FIRST, at=1.0, reason="filled")
@@ -113,7 +128,7 @@ def _filling(dialect: str, count: int) -> list[str]:
         f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} FROM {numbers} WHERE {chosen}"  # noqa: S608 - names of our own schema
         for table, chosen, values in tables
     ]
-    return [*filled, f"UPDATE counters SET value = {count} WHERE name IN ('revision', 'doc_key')", "ANALYZE"]  # noqa: S608 - a number
+    return [*filled, f"UPDATE counters SET value = {count} WHERE name IN ('revision', 'doc_key')"]  # noqa: S608 - a number
 
 
 def _swap(large: Large) -> None:

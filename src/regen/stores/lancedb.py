@@ -365,11 +365,12 @@ def _add_columns(collection: str, handle: _Handle, wanted: list[pa.Field]) -> No
 
 
 def _rewrite(handle: _Handle, ids: Sequence[str], changed: pa.Table, row_of: dict[str, int]) -> None:
-    """Read the rows of these ids, put the changed columns in, and merge them: a point that is gone stays gone."""
-    rows = handle.table.search().where(one_of("id", ids)).select(handle.layout.schema.names).to_arrow()
+    """Read the other columns of the rows of these ids, and merge whole rows: a point that is gone stays gone."""
+    schema, replaced = handle.layout.schema, set(changed.column_names) - {"id"}
+    kept = [name for name in schema.names if name not in replaced]
+    rows = handle.table.search().where(one_of("id", ids)).select(kept).to_arrow()
     if not rows.num_rows:
         return
     new = changed.take(pa.array([row_of[point_id] for point_id in rows.column("id").to_pylist()], pa.int64()))
-    for name in new.column_names[1:]:
-        rows = rows.set_column(rows.column_names.index(name), new.schema.field(name), new.column(name))
-    handle.table.merge_insert("id").when_matched_update_all().use_index(False).execute(rows)
+    whole = pa.table([(new if name in replaced else rows).column(name) for name in schema.names], schema=schema)
+    handle.table.merge_insert("id").when_matched_update_all().use_index(False).execute(whole)

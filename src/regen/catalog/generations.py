@@ -150,6 +150,9 @@ class Generations(Database):
         """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete."""
         head = select(schema.counters.c.value).where(schema.counters.c.name == "revision").scalar_subquery()
         with self.writing("generation") as connection:
+            # Who has logged a change looks next who follows the log. It must find this generation ready, or have been
+            # waited for here: else neither brings the change to it.
+            self.hold(connection, "revision")
             completed = connection.execute(
                 update(schema.generations)
                 .where(_gens.number == generation, _gens.state == "building", _gens.watermark >= head)

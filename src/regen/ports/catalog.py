@@ -353,7 +353,8 @@ class Catalog(CatalogReader, RolloutWriter, RerankWriter, WorkerWriter, ServiceW
     def mark_ready(self, generation: int, *, at: float) -> bool:
         """Move a generation from ``building`` to ``ready`` if it has caught up with the log; whether it is complete.
 
-        A rollout of kind ``bridge`` to it ends with that.
+        Whoever logs a change that it has not caught up with, and then looks who follows, finds it ready. A rollout of
+        kind ``bridge`` to it ends with that.
         """
         ...
 

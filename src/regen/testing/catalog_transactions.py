@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import pytest
@@ -153,3 +153,26 @@ class TransactionCases(CatalogHooks):
         with pytest.raises(AliasMoved):
             late[0].result(30)  # type: ignore[attr-defined]
         assert joint.switches(ALIAS)[0].actor == "first"
+
+    def test_a_change_is_caught_up_with_or_finds_the_generation_ready(
+        self, joint: JointCatalog, second: Catalog
+    ) -> None:
+        """Else it would be missing from a generation that is promoted: neither who fills it nor who wrote brings it."""
+        first, other = (make_generation(joint).number for _ in range(2))
+        joint.go_live(ALIAS, first, at=1.0, reason="complete")
+
+        def write() -> dict[int, str]:
+            log(second, *numbered(1))
+            return {item.number: item.state for item in second.generations()}
+
+        with ThreadPoolExecutor(1) as pool:
+
+            def work(_: object) -> None:
+                assert joint.mark_ready(other, at=2.0)
+                late.append(pool.submit(write))
+                with pytest.raises(TimeoutError):
+                    late[0].result(0.5)
+
+            late: list[Future[dict[int, str]]] = []
+            joint.together(work)
+            assert late[0].result(30)[other] == "ready"

@@ -130,7 +130,7 @@ class Life:
                 apply(index, self.root, self.kind, since, history[step])
                 journal.note("done", step)
                 if step == first and self.number:
-                    index.upsert([])  # what a dead one has begun is finished by whoever comes: this step may call nobody
+                    index.upsert([])  # finishes what a dead one has begun: this step itself may call nothing
                     self.check(index, history[step])
                 done = step
                 self._upkeep(index, chance)

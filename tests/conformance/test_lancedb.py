@@ -14,7 +14,7 @@ import pytest
 from regen.core.documents import UNRESTRICTED
 from regen.core.filters import Clause
 from regen.errors import ConfigError, StoreError
-from regen.ports import CollectionSpec, Vectors
+from regen.ports import CollectionSpec, Points, Vectors
 from regen.stores.field_names import column_key, column_name
 from regen.stores.lancedb import LanceStore
 from regen.stores.lancedb_upkeep import _superseded, index_of, vector_index
@@ -49,12 +49,12 @@ def clustered(count: int, seed: int) -> Vectors:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def indexed(store: LanceStore) -> Vectors:
+def indexed(store: LanceStore, min_rows: int = 1000) -> Vectors:
     """Fill the collection with clustered points, and build its index; the vectors, in the order of the ids."""
     metadata = [{"lang": "rare" if at % 300 == 5 else "en"} for at in range(_POINTS)]
     points = make_points(numbered(_POINTS), dimensions=_DIMENSIONS, metadata=metadata)
     points.vectors = clustered(_POINTS, 1)
-    make_collection(store, points, dimensions=_DIMENSIONS, index={"min_rows": 1000})
+    make_collection(store, points, dimensions=_DIMENSIONS, index={"min_rows": min_rows})
     assert "built the vector index over 3000 points" in store.maintain("g1")
     return points.vectors
 
@@ -86,10 +86,44 @@ def test_the_index_finds_what_an_exact_scan_finds(store: LanceStore) -> None:
 
 
 def test_several_graphs_find_what_one_finds(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A large collection's index is several graphs, each built in the memory of one; a search walks them all."""
-    monkeypatch.setattr("regen.stores.lancedb_upkeep._PARTITION_ROWS", 700)
+    """A very large collection's index is several graphs; a search walks them all."""
+    several_graphs(monkeypatch)
     vectors = indexed(store)
     assert recall(store, vectors) >= 0.99
+
+
+def several_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a million points on."""
+    monkeypatch.setattr("regen.stores.lancedb_upkeep._ONE_GRAPH", 1_000)
+    monkeypatch.setattr("regen.stores.lancedb_upkeep._GRAPH_POINTS", 700)
+
+
+def test_what_is_added_leaves_one_graph_as_it_is(store: LanceStore) -> None:
+    """It becomes a graph of its own beside the large one: that is not built anew for a few points."""
+    indexed(store)
+    store.upsert("g1", more(300))
+    assert store.maintain("g1") == ["added 300 points to the vector index"]
+    found = vector_index(store._open("g1").table)
+    assert found is not None
+    assert (found.num_segments, found.num_unindexed_rows) == (2, 0)
+
+
+def test_several_graphs_are_built_anew_more_rarely(store: LanceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB builds all of them whenever points are added: not for less than a twentieth of all."""
+    several_graphs(monkeypatch)
+    indexed(store, min_rows=500)
+    store.upsert("g1", more(120))
+    assert store.maintain("g1") == []
+    assert unindexed(store) == 120
+    store.upsert("g1", more(200))
+    assert store.maintain("g1") == ["added 200 points to the vector index"]
+
+
+def more(count: int) -> Points:
+    """Further points."""
+    points = make_points([f"more{at:028x}" for at in range(count)], dimensions=_DIMENSIONS)
+    points.vectors = clustered(count, 5)
+    return points
 
 
 def test_points_are_found_before_the_index_holds_them(store: LanceStore) -> None:

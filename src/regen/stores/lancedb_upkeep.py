@@ -31,8 +31,10 @@ _MANY_POINTS: Final = 100_000
 """Without an index all ids are read to find one: at a million points 0.2 s of the processor for an edit, or for each
 thousand vectors that another generation takes over."""
 _MANY_UNINDEXED_POINTS: Final = 20_000
-_PARTITION_ROWS: Final = 100_000
-"""Points of one graph. With more graphs an index is built sooner and searched longer, in the same memory (ADR 0012)."""
+_ONE_GRAPH: Final = 1_000_000
+"""Up to so many points an index is one graph: of several, LanceDB builds all anew when points are added (ADR 0012)."""
+_GRAPH_POINTS: Final = 100_000
+"""Above that, points of each graph: several are built sooner, and searched longer."""
 ALL_PARTITIONS: Final = 10_000
 """More than there are: each search walks every graph. Half of four found .84 of the ten nearest, all of them .99."""
 
@@ -43,7 +45,8 @@ class IndexSettings:
 
     ``min_rows``: below this an exact scan is quick enough, and building costs more than it saves.
     Points that came after the index are scanned beside it. When they are a fifth of ``min_rows`` they become a segment
-    of their own, which is cheap; above ``unindexed_share`` of all, or at eight segments, the index is built anew.
+    of their own, which is cheap; above ``unindexed_share`` of all, or at eight segments, the index is built anew. An
+    index of several graphs takes no segment: it is built anew when they are a twentieth of all.
     ``m``, ``ef_construction``: the graph's degree and build effort. ``ef``, ``refine``: how many candidates a search
     walks, and how many times k of them it scores again with the full vectors.
     """
@@ -113,7 +116,8 @@ def _index(table: Table, layout: Layout, *, force: bool) -> str | None:
     if unindexed > settings.unindexed_share * rows or (found.num_segments or 0) >= _MANY_SEGMENTS:
         _build(table, layout, settings)
         return f"rebuilt the vector index over {rows} points, of which {unindexed} were not in it"
-    if unindexed >= settings.min_rows // 5 or (force and unindexed):
+    many = settings.min_rows // 5 if rows <= _ONE_GRAPH else max(settings.min_rows // 5, rows // 20)
+    if unindexed >= many or (force and unindexed):
         _optimize_indexes(table)
         return f"added {unindexed} points to the vector index"
     return None
@@ -151,9 +155,10 @@ def _optimize_indexes(table: Table) -> None:
 
 
 def _build(table: Table, layout: Layout, settings: IndexSettings) -> None:
+    rows = table.count_rows()
     graph = HnswSq(
         distance_type=layout.metric,
-        num_partitions=-(-table.count_rows() // _PARTITION_ROWS),
+        num_partitions=1 if rows <= _ONE_GRAPH else -(-rows // _GRAPH_POINTS),
         m=settings.m,
         ef_construction=settings.ef_construction,
     )

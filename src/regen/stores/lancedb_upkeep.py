@@ -110,11 +110,11 @@ def _index(table: Table, layout: Layout, *, force: bool) -> str | None:
         return None
     found = vector_index(table)
     if found is None:
-        _build(table, layout, settings)
+        _build(table, layout, settings, rows)
         return f"built the vector index over {rows} points"
     unindexed = found.num_unindexed_rows or 0
     if unindexed > settings.unindexed_share * rows or (found.num_segments or 0) >= _MANY_SEGMENTS:
-        _build(table, layout, settings)
+        _build(table, layout, settings, rows)
         return f"rebuilt the vector index over {rows} points, of which {unindexed} were not in it"
     many = settings.min_rows // 5 if rows <= _ONE_GRAPH else max(settings.min_rows // 5, rows // 20)
     if unindexed >= many or (force and unindexed):
@@ -154,8 +154,7 @@ def _optimize_indexes(table: Table) -> None:
     retried(lambda: table.optimize(cleanup_older_than=removable_age))
 
 
-def _build(table: Table, layout: Layout, settings: IndexSettings) -> None:
-    rows = table.count_rows()
+def _build(table: Table, layout: Layout, settings: IndexSettings, rows: int) -> None:
     graph = HnswSq(
         distance_type=layout.metric,
         num_partitions=1 if rows <= _ONE_GRAPH else -(-rows // _GRAPH_POINTS),

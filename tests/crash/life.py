@@ -127,10 +127,11 @@ class Life:
                 tried = max(begun + 1, step)  # what lives before this one began, they may have done
                 since = history[done:tried] if done >= 0 else [{}, *history[:tried]]
                 journal.note("begin", step)
-                apply(index, self.root, self.kind, since, history[step])
+                called = apply(index, self.root, self.kind, since, history[step])
                 journal.note("done", step)
                 if step == first and self.number:
-                    index.upsert([])  # finishes what a dead one has begun: this step itself may call nothing
+                    if not called:
+                        index.upsert([])  # whoever comes next finishes what a dead one has begun
                     self.check(index, history[step])
                 done = step
                 self._upkeep(index, chance)

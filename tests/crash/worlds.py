@@ -210,8 +210,8 @@ def _replace(path: Path, data: bytes) -> None:
         new.replace(path)
 
 
-def apply(index: Index, root: Path, kind: Kind, since: Sequence[World], world: World) -> None:
-    """Bring the index to ``world`` from any of the worlds ``since``: one call, or more after a crash."""
+def apply(index: Index, root: Path, kind: Kind, since: Sequence[World], world: World) -> bool:
+    """Bring the index to ``world`` from any of the worlds ``since``: one call, or more after a crash; whether any."""
     touched = {key for old in since for key in old.keys() | world.keys() if old.get(key) != world.get(key)}
     pushed = sorted(key for key in touched if key.startswith("p"))
     if upserts := [world[key].document(key) for key in pushed if key in world]:
@@ -221,6 +221,7 @@ def apply(index: Index, root: Path, kind: Kind, since: Sequence[World], world: W
     if any(key.startswith("s") for key in touched):
         write_source(root, kind, world)
         index.sync(allow_mass_delete=True)
+    return bool(touched)
 
 
 def clean_snapshot(root: Path, seed: int, kind: Kind, world: World, store: Store | str = "memory://") -> Snapshot:
